@@ -1,0 +1,60 @@
+// The log port. A log is a set of topics; a topic is a fixed number of partitions; a partition is a sequence of
+// records with increasing offsets. Two adapters: lmdb in one process, Kafka in a cluster. The contract below is
+// checked on every adapter by test/log-contract.ts.
+
+export type Topic = 'samples' | 'candidates';
+
+export interface LogRecord {
+  offset: number;
+  /** Valid until the next read of the same partition. */
+  value: Uint8Array;
+}
+
+export interface Batch {
+  records: LogRecord[];
+  /** Offset to read next. */
+  next: number;
+  /** Records between the wanted offset and the first one still there: deleted by retention, never silently skipped. */
+  gap: number;
+}
+
+export interface Bounds {
+  /** Offset of the oldest record still there; equals `high` when the partition is empty. */
+  low: number;
+  /** Offset that the next record will get. */
+  high: number;
+  /** Samples ever appended to this partition, counted in the same transaction as the append. */
+  samples: number;
+}
+
+/** What a consumer hears about the partitions it may read. There may never be a word when one is lost. */
+export interface Assignment {
+  onAssigned(partition: number): void;
+  onLost(partition: number): void;
+}
+
+export interface Subscription {
+  /**
+   * Resolves with at least one record from `from` on, as soon as there is one, and with at most about `bytesMax`
+   * bytes (one record is always given whole). Rejects with the signal's reason once it is aborted.
+   */
+  read(partition: number, from: number, bytesMax: number, signal: AbortSignal): Promise<Batch>;
+  /** Where this consumer stands, for lag tools only: the truth is in the checkpoint. */
+  commit(partition: number, next: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Log {
+  /** Names this very log: offsets of another log mean nothing here. */
+  readonly id: string;
+  readonly partitions: number;
+  /**
+   * Resolves with the record's offset once it is durable (flushed, or acknowledged by all in-sync replicas).
+   * Rejects with an OperatingError; then the record may or may not be in the log, and the sender is told to retry.
+   * Appends to one partition get offsets in the order of the calls. The caller may not change `value` before that.
+   */
+  append(topic: Topic, partition: number, value: Uint8Array, samples: number): Promise<number>;
+  bounds(topic: Topic, partition: number): Promise<Bounds>;
+  subscribe(topic: Topic, assignment: Assignment): Promise<Subscription>;
+  close(): Promise<void>;
+}
