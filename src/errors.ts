@@ -17,6 +17,7 @@ const MEANINGS = {
   data_dir_other: { retryable: false, status: 500 },
   data_dir_unwritable: { retryable: false, status: 500 },
   disk_full: { retryable: true, status: 503 },
+  input_invalid: { retryable: false, status: 400 },
   log_closed: { retryable: true, status: 503 },
   log_unavailable: { retryable: true, status: 503 },
   overloaded: { retryable: true, status: 503 },

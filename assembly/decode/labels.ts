@@ -1,0 +1,187 @@
+// The labels of one series: each is judged, hashed and added to the running sums; nothing is kept of them but the
+// sums, and where their names are until the next series. The first thing found wrong is the reason of the series:
+// labels in the order in which they were sent, and of one label its number, its name, its value, then whether the
+// name came before. After a reason only the structure of the bytes is still checked.
+
+import { MemoEntry, SeenName, seenRegion, settings } from './layout';
+import { memoHolds, memoKeep, memoSlot } from './label-memo';
+import { findName, namedLabel, NO_NAME, partitionSum } from './names';
+import {
+  DUPLICATE_LABEL,
+  EMPTY_LABEL_NAME,
+  INVALID_UTF8,
+  LABEL_NAME_TOO_LONG,
+  LABEL_VALUE_TOO_LONG,
+  NO_METRIC_NAME,
+  TOO_MANY_LABELS,
+} from './reasons';
+import { isUtf8 } from './utf8';
+import { readLength, readTag, skipField } from './wire';
+import { finish, xxh64, xxh64Pair } from './xxhash';
+
+/** "__name__", little-endian. */
+const METRIC_NAME: u64 = 0x5f5f656d616e5f5f;
+/** WriteRequest, TimeSeries, Label. */
+const LABEL_DEPTH: i32 = 3;
+const NAME_TAG: u32 = 0x0a;
+const VALUE_TAG: u32 = 0x12;
+
+// Traits of a label: the low byte is the index in the name table plus 1 when the label counts for the partition.
+const TRAIT_INDEX_MASK: u32 = 0xff;
+const TRAIT_METRIC_NAME: u32 = 0x100;
+
+/** Where the last label read by `readLabel` has its name and value. */
+export let nameStart: usize = 0;
+export let nameBytes: u32 = 0;
+export let valueStart: usize = 0;
+export let valueBytes: u32 = 0;
+
+/** Why the current series is rejected so far; 0 while nothing is wrong. */
+export let reason: u32 = 0;
+let tenantHash: u64 = 0;
+let sum: u64 = 0;
+let count: u32 = 0;
+let seenBits: u64 = 0;
+let present: u32 = 0;
+let hasMetricName: bool = false;
+
+/** The pseudo-label ("", tenant) that starts every sum; nothing when there is no tenant. */
+export function setTenant(start: usize, bytes: u32): void {
+  tenantHash = bytes == 0 ? 0 : xxh64Pair(xxh64(start, 0), xxh64(start, bytes));
+}
+
+export function beginLabels(): void {
+  reason = 0;
+  sum = tenantHash;
+  count = 0;
+  seenBits = 0;
+  present = 0;
+  hasMetricName = false;
+}
+
+/** Call once all labels are added. */
+export function endLabels(): void {
+  if (reason == 0 && !hasMetricName) reason = NO_METRIC_NAME;
+}
+
+export function seriesFingerprint(): u64 {
+  return finish(sum);
+}
+
+export function seriesPartition(): u32 {
+  const hash = finish(partitionSum(present, tenantHash, sum));
+  return <u32>(((hash >> 32) * <u64>settings().partitions) >> 32);
+}
+
+/** One Label message. Returns its end, or 0 after `fail`. */
+export function addLabel(start: usize, end: usize): usize {
+  const bytes = <u32>(end - start);
+  const slot = memoSlot(start, bytes);
+  if (slot != 0 && memoHolds(slot, start, bytes)) {
+    const memo = changetype<MemoEntry>(slot);
+    if (reason == 0) {
+      admit(memo.nameHash, memo.labelHash, memo.traits, start + memo.nameStart, memo.nameBytes);
+    }
+    return end;
+  }
+  if (readLabel(start, end) == 0) return 0;
+  if (reason == 0) judge(slot, start, bytes);
+  return end;
+}
+
+/** Finds name and value of one Label message; of a repeated field the last. */
+export function readLabel(start: usize, end: usize): usize {
+  let at = start;
+  nameBytes = 0;
+  valueBytes = 0;
+  while (at < end) {
+    let read = readTag(at, end);
+    if (read == 0) return 0;
+    at = <usize>(read >> 32);
+    const tag = <u32>read;
+    if (tag != NAME_TAG && tag != VALUE_TAG) {
+      at = skipField(at, end, tag, LABEL_DEPTH);
+      if (at == 0) return 0;
+      continue;
+    }
+    read = readLength(at, end);
+    if (read == 0) return 0;
+    at = <usize>(read >> 32);
+    if (tag == NAME_TAG) {
+      nameStart = at;
+      nameBytes = <u32>read;
+    } else {
+      valueStart = at;
+      valueBytes = <u32>read;
+    }
+    at += <u32>read;
+  }
+  return end;
+}
+
+function judge(slot: usize, start: usize, bytes: u32): void {
+  const s = settings();
+  if (count == s.labelsMax) reason = TOO_MANY_LABELS;
+  else if (nameBytes == 0) reason = EMPTY_LABEL_NAME;
+  else if (nameBytes > s.nameBytesMax) reason = LABEL_NAME_TOO_LONG;
+  else if (!isUtf8(nameStart, nameBytes)) reason = INVALID_UTF8;
+  else if (valueBytes > s.valueBytesMax) reason = LABEL_VALUE_TOO_LONG;
+  else if (valueBytes != 0 && !isUtf8(valueStart, valueBytes)) reason = INVALID_UTF8;
+  if (reason != 0) return;
+
+  const nameHash = xxh64(nameStart, nameBytes);
+  let labelHash: u64 = 0;
+  let traits: u32 = 0;
+  // An empty value is no label (Prometheus drops it); neither is a stripped one.
+  const index = valueBytes == 0 ? NO_NAME : findName(nameHash, nameStart, nameBytes);
+  if (valueBytes != 0 && (index == NO_NAME || namedLabel(index).stripped == 0)) {
+    labelHash = xxh64Pair(nameHash, xxh64(valueStart, valueBytes));
+    traits = <u32>(index + 1);
+    if (nameBytes == 8 && load<u64>(nameStart) == METRIC_NAME) traits |= TRAIT_METRIC_NAME;
+  }
+  if (slot != 0) {
+    const memo = changetype<MemoEntry>(slot);
+    memo.nameHash = nameHash;
+    memo.labelHash = labelHash;
+    memo.nameStart = <u16>(nameStart - start);
+    memo.nameBytes = <u16>nameBytes;
+    memo.traits = traits;
+    memoKeep(slot, start, bytes);
+  }
+  admit(nameHash, labelHash, traits, nameStart, nameBytes);
+}
+
+function admit(nameHash: u64, labelHash: u64, traits: u32, name: usize, bytes: u32): void {
+  if (count == settings().labelsMax) {
+    reason = TOO_MANY_LABELS;
+    return;
+  }
+  const bit = <u64>1 << (nameHash >> 58);
+  if ((seenBits & bit) != 0 && wasSeen(nameHash, name, bytes)) {
+    reason = DUPLICATE_LABEL;
+    return;
+  }
+  seenBits |= bit;
+  const seen = changetype<SeenName>(seenRegion + <usize>count * offsetof<SeenName>());
+  seen.hash = nameHash;
+  seen.name = <u32>name;
+  seen.nameBytes = bytes;
+  count++;
+  sum += labelHash;
+  if (traits == 0) return;
+  if ((traits & TRAIT_METRIC_NAME) != 0) hasMetricName = true;
+  const index = traits & TRAIT_INDEX_MASK;
+  if (index != 0) {
+    present |= <u32>1 << (index - 1);
+    namedLabel(index - 1).labelHash = labelHash;
+  }
+}
+
+function wasSeen(nameHash: u64, name: usize, bytes: u32): bool {
+  for (let i: u32 = 0; i < count; i++) {
+    const seen = changetype<SeenName>(seenRegion + <usize>i * offsetof<SeenName>());
+    if (seen.hash != nameHash || seen.nameBytes != bytes) continue;
+    if (memory.compare(seen.name, name, bytes) == 0) return true;
+  }
+  return false;
+}

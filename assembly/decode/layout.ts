@@ -1,0 +1,190 @@
+// The linear memory: the settings that the host writes before anything else, and the regions that follow from them.
+// Nothing is allocated after `placeRegions` and the memory never grows. Pages that were never touched cost nothing, so
+// a region is as large as its limit allows, once and for all.
+//
+//   static memory | body | decoded | series | samples | new series | spans | names | partitions | tenant
+//                 | label memo | series cache | blocks
+
+/** Fast copies and vector loads may pass the end of a region by this much. */
+const SLACK_BYTES: usize = 128;
+const REGION_ALIGNMENT: usize = 4096;
+
+/** One bit of `present` in labels.ts and one hash per name. */
+export const NAMES_MAX: u32 = 32;
+export const PARTITION_SETS_MAX: u32 = 32;
+
+/** All u32, in this order; wasm-decoder.ts writes them as one array. */
+@unmanaged
+export class Settings {
+  bodyBytesMax: u32;
+  decodedBytesMax: u32;
+  seriesMax: u32;
+  samplesMax: u32;
+  labelsMax: u32;
+  nameBytesMax: u32;
+  valueBytesMax: u32;
+  tenantBytesMax: u32;
+  cacheEntries: u32;
+  partitions: u32;
+  futureMs: u32;
+  announceMs: u32;
+}
+
+/** One series of the request. Filled by the walk, settled by the series cache, read by the columns. */
+@unmanaged
+export class SeriesRecord {
+  fingerprint: u64;
+  /** Its TimeSeries message in the decoded region. */
+  start: u32;
+  end: u32;
+  firstSample: u32;
+  samples: u32;
+  histograms: u32;
+  /** Samples too far in the future. */
+  futures: u32;
+  partition: u32;
+  /** 0, or why the whole series is rejected. */
+  reason: u32;
+  /** Its entry in the series cache, when it is not rejected. */
+  entry: u32;
+  /** Bytes of its SeriesInfo without tag and length; 0 when it is not announced. */
+  announcementBytes: u32;
+}
+
+@unmanaged
+export class Sample {
+  timestamp: i64;
+  valueBits: u64;
+}
+
+/** Where a label's name and value are; host and columns read lists of them. */
+@unmanaged
+export class LabelSpan {
+  name: u32;
+  nameBytes: u32;
+  value: u32;
+  valueBytes: u32;
+}
+
+/** A label seen in the current series, to find a second one of the same name. */
+@unmanaged
+export class SeenName {
+  hash: u64;
+  name: u32;
+  nameBytes: u32;
+}
+
+/** A label name that the settings mention, and its hash in the current series. */
+@unmanaged
+export class NamedLabel {
+  nameHash: u64;
+  labelHash: u64;
+  name: u32;
+  nameBytes: u32;
+  stripped: u32;
+  reserved: u32;
+}
+
+/** One partition of the request: counted first, then given its place, then written through the cursors. */
+@unmanaged
+export class PartitionRecord {
+  samples: u32;
+  /** Of all SeriesInfo fields, tags and lengths included. */
+  announcementBytes: u32;
+  start: u32;
+  bytes: u32;
+  announcementCursor: u32;
+  fingerprintCursor: u32;
+  timestampCursor: u32;
+  valueCursor: u32;
+}
+
+/** A known series: see series-cache.ts. */
+@unmanaged
+export class CacheEntry {
+  fingerprint: u64;
+  announcedSeconds: u32;
+  state: u16;
+  generation: u16;
+}
+
+/** A label seen before, with everything that was found out about it: see label-memo.ts. */
+@unmanaged
+export class MemoEntry {
+  nameHash: u64;
+  labelHash: u64;
+  bytes: u32;
+  nameStart: u16;
+  nameBytes: u16;
+  traits: u32;
+  reserved: u32;
+}
+
+export const MEMO_LABEL_BYTES_MAX: u32 = 96;
+export const MEMO_ENTRY_BYTES: u32 = offsetof<MemoEntry>() + MEMO_LABEL_BYTES_MAX;
+/** A power of two; 4,096 labels of 128 bytes stay in a core's second-level cache. */
+export const MEMO_ENTRIES: u32 = 4096;
+
+/** Around the labels of one SeriesInfo: tag, length and fingerprint, rounded up. */
+const ANNOUNCEMENT_OVERHEAD_BYTES: usize = 32;
+/** Around the columns of one block: tags and lengths, rounded up. */
+const BLOCK_OVERHEAD_BYTES: usize = 64;
+const COLUMNS_BYTES_PER_SAMPLE: usize = 24;
+
+const settingsAt: usize = memory.data(offsetof<Settings>(), 8);
+
+export let bodyRegion: usize = 0;
+export let decodedRegion: usize = 0;
+export let seriesRegion: usize = 0;
+export let samplesRegion: usize = 0;
+export let newSeriesRegion: usize = 0;
+export let spansRegion: usize = 0;
+export let seenRegion: usize = 0;
+export let namesRegion: usize = 0;
+export let nameTextRegion: usize = 0;
+export let setsRegion: usize = 0;
+export let partitionsRegion: usize = 0;
+export let tenantRegion: usize = 0;
+export let memoRegion: usize = 0;
+export let cacheRegion: usize = 0;
+export let blocksRegion: usize = 0;
+let next: usize = 0;
+
+export function settings(): Settings {
+  return changetype<Settings>(settingsAt);
+}
+
+/** Pure arithmetic: returns the bytes of memory that these settings need, and touches none of it. */
+export function placeRegions(): usize {
+  const s = settings();
+  assert(s.partitions > 0 && s.labelsMax > 0);
+  next = __heap_base;
+  bodyRegion = place(s.bodyBytesMax);
+  decodedRegion = place(s.decodedBytesMax);
+  seriesRegion = place(<usize>s.seriesMax * offsetof<SeriesRecord>());
+  samplesRegion = place(<usize>s.samplesMax * offsetof<Sample>());
+  newSeriesRegion = place(<usize>s.seriesMax * sizeof<u32>());
+  spansRegion = place(<usize>s.labelsMax * offsetof<LabelSpan>());
+  seenRegion = place(<usize>s.labelsMax * offsetof<SeenName>());
+  namesRegion = place(<usize>NAMES_MAX * offsetof<NamedLabel>());
+  nameTextRegion = place(<usize>NAMES_MAX * s.nameBytesMax);
+  setsRegion = place(<usize>PARTITION_SETS_MAX * sizeof<u32>());
+  partitionsRegion = place(<usize>s.partitions * offsetof<PartitionRecord>());
+  tenantRegion = place(s.tenantBytesMax);
+  memoRegion = place(<usize>MEMO_ENTRIES * MEMO_ENTRY_BYTES);
+  cacheRegion = place(<usize>s.cacheEntries * offsetof<CacheEntry>());
+  // A label is never longer in a block than in the request, because we write the shortest encoding.
+  blocksRegion = place(
+    <usize>s.decodedBytesMax +
+      <usize>s.seriesMax * ANNOUNCEMENT_OVERHEAD_BYTES +
+      <usize>s.samplesMax * COLUMNS_BYTES_PER_SAMPLE +
+      <usize>s.partitions * (BLOCK_OVERHEAD_BYTES + s.tenantBytesMax),
+  );
+  return next;
+}
+
+function place(bytes: usize): usize {
+  const start = (next + REGION_ALIGNMENT - 1) & ~(REGION_ALIGNMENT - 1);
+  next = start + bytes + SLACK_BYTES;
+  return start;
+}

@@ -1,0 +1,48 @@
+// Where everything lies: the compiler's constants at the bottom, then the tables and the columns through which a batch
+// of samples passes, then one record per slot. Every place is known at compile time; the host makes the memory large
+// enough before it starts, and nothing ever grows. (`memory.data` would do the same, but a module with an imported
+// memory then carries all these zeros in its file.)
+//
+//   ┌────────────────┬────────┬─────────────────┬──────────────────┬─────────┬─────────┬─ ─
+//   │ constants      │ tables │ input columns   │ output columns   │record 0 │record 1 │
+//   └────────────────┴────────┴─────────────────┴──────────────────┴─────────┴─────────┴─ ─
+//   0                4096     8192                                  RECORDS, a multiple of 64
+
+/** Samples per call. All columns together are 88 KiB: they stay in a second-level cache beside the records. */
+export const BATCH_MAX: i32 = 1024;
+
+/** Made once from the seed, see table.ts. */
+export const TREES: usize = 4096;
+export const DAY: usize = TREES + 48 * 8;
+const TABLES_END: usize = 8192;
+
+export const SLOTS: usize = TABLES_END;
+export const TIMESTAMPS: usize = SLOTS + BATCH_MAX * 4;
+export const VALUE_BITS: usize = TIMESTAMPS + BATCH_MAX * 8;
+
+export const SCORES: usize = VALUE_BITS + BATCH_MAX * 8;
+export const ALARMS: usize = SCORES + BATCH_MAX * 4;
+export const VALUES: usize = ALARMS + BATCH_MAX * 4;
+export const EXPECTATIONS: usize = VALUES + BATCH_MAX * 8;
+export const LOWERS: usize = EXPECTATIONS + BATCH_MAX * 8;
+export const UPPERS: usize = LOWERS + BATCH_MAX * 8;
+export const OUTCOMES: usize = UPPERS + BATCH_MAX * 8;
+export const FLAGS: usize = OUTCOMES + BATCH_MAX;
+
+/** A sample begins, raises or ends at most one anomaly. */
+export const EVENT_ONSETS: usize = FLAGS + BATCH_MAX;
+export const EVENT_TIMESTAMPS: usize = EVENT_ONSETS + BATCH_MAX * 8;
+export const EVENT_INDEXES: usize = EVENT_TIMESTAMPS + BATCH_MAX * 8;
+export const EVENT_PHASES: usize = EVENT_INDEXES + BATCH_MAX * 4;
+export const EVENT_CAUSES: usize = EVENT_PHASES + BATCH_MAX;
+
+/** What `describe` writes: 14 doubles. */
+export const DESCRIPTION: usize = EVENT_CAUSES + BATCH_MAX;
+
+/** Where the record of slot 0 begins. */
+export const RECORDS: usize = (DESCRIPTION + 14 * 8 + 63) & ~63;
+
+/** The compiler must not have put more constants at the bottom than there is room for. */
+export function checkMap(): void {
+  assert(__heap_base <= TREES && DAY + 1440 * 2 <= TABLES_END);
+}

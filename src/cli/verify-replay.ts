@@ -1,0 +1,113 @@
+// `treeline run --verify-replay`: reads the log again from its beginning (or, where retention has deleted that, from
+// the older checkpoint) up to the newest checkpoint's offset, and compares the two states. Equal means that the state
+// is what an uninterrupted run would have learnt.
+
+import { createHash } from 'node:crypto';
+import { FOREST_SEED } from '../compose.js';
+import { durationMs, type Settings, sizeBytes } from '../config.js';
+import { openDataDir } from '../data-dir.js';
+import { OperatingError } from '../errors.js';
+import type { Logger } from '../http-server.js';
+import { READ_BYTES_MAX } from '../limits.js';
+import { openLmdbLog } from '../log/lmdb-log.js';
+import type { Log } from '../log/log.js';
+import {
+  type Lineage,
+  listCheckpoints,
+  restoreCheckpoint,
+  stateHash,
+  takeSnapshot,
+} from '../scorer/checkpoint.js';
+import { Partition } from '../scorer/partition.js';
+import { WasmForest } from '../scorer/wasm-forest.js';
+import { openLmdbStore } from '../state/lmdb-store.js';
+import type { StateStore } from '../state/state-store.js';
+import { loadWasm } from '../wasm-files.js';
+
+/** Prints a line per partition; rejects when a hash differs. */
+export async function verifyReplay(settings: Settings, logger: Logger): Promise<void> {
+  const dir = await openDataDir(settings.dataDir);
+  const never = { bytesMax: sizeBytes('1000TB'), ageMsMax: durationMs('5000w') };
+  const log = await openLmdbLog(dir, {
+    partitions: settings.log.partitions,
+    retention: { samples: never, candidates: never },
+    clock: Date.now,
+  });
+  const store = openLmdbStore(dir);
+  const different: number[] = [];
+  for (let index = 0; index < log.partitions; index++) {
+    const { text, isEqual } = await verify(index, {
+      log,
+      store,
+      logger,
+      seriesMax: settings.limits.series,
+    });
+    process.stdout.write(`partition ${index}: ${text}\n`);
+    if (!isEqual) different.push(index);
+  }
+  await log.close();
+  await dir.close();
+  if (different.length > 0) {
+    throw new OperatingError(
+      'checkpoint_corrupt',
+      `The replayed state of partition ${different.join(', ')} differs from the saved one; to learn anew from the ` +
+        'log, start with an empty state',
+    );
+  }
+}
+
+async function verify(
+  index: number,
+  site: { log: Log; store: StateStore; logger: Logger; seriesMax: number },
+): Promise<{ text: string; isEqual: boolean }> {
+  const { log, store, logger, seriesMax } = site;
+  const forest = loadWasm('forest');
+  const empty = () =>
+    new Partition(new WasmForest(forest.module, { seriesMax, seed: FOREST_SEED }), seriesMax);
+  const lineage: Lineage = {
+    logId: log.id,
+    partition: index,
+    partitions: log.partitions,
+    engineId: createHash('sha256').update(forest.bytes).digest(),
+    seed: FOREST_SEED,
+  };
+  const { low, high } = await log.bounds('samples', index);
+  const saved = empty();
+  const newest = await restoreCheckpoint(store, saved, { lineage, high, logger });
+  if (newest === undefined) return { text: 'no checkpoint', isEqual: true };
+  const until = Number(newest.offset);
+  const replayed = empty();
+  let from = low;
+  if (low > 0) {
+    const older = (await listCheckpoints(store, index)).find(
+      (offset) => offset < until && offset >= low,
+    );
+    if (older === undefined)
+      return { text: `nothing to replay: the log begins at ${low}`, isEqual: true };
+    await restoreCheckpoint(store, replayed, { lineage, high: older, logger });
+    from = older;
+  }
+  await replay(log, replayed, { index, from, until });
+  const [want, got] = [saved, replayed].map((partition) =>
+    Buffer.from(stateHash(takeSnapshot(partition, lineage, until))).toString('hex'),
+  );
+  // The hash written with the checkpoint vouches for what was restored from it.
+  const isEqual = want === got && want === Buffer.from(newest.stateHash).toString('hex');
+  const text = `records ${from} to ${until}, saved ${want}, replayed ${got}`;
+  return { text: `${isEqual ? 'equal' : 'DIFFERENT'}: ${text}`, isEqual };
+}
+
+async function replay(
+  log: Log,
+  partition: Partition,
+  range: { index: number; from: number; until: number },
+): Promise<void> {
+  const subscription = await log.subscribe('samples', { onAssigned() {}, onLost() {} });
+  const { signal } = new AbortController();
+  for (let at = range.from; at < range.until; ) {
+    const batch = await subscription.read(range.index, at, READ_BYTES_MAX, signal);
+    for (const { offset, value } of batch.records) if (offset < range.until) partition.apply(value);
+    at = batch.next;
+  }
+  await subscription.close();
+}

@@ -1,0 +1,273 @@
+// The only composition root: settings → adapters → chosen roles → ordered stop. Everything that a role needs is handed
+// to it here; no role reads a setting, knows an adapter or meets another role.
+
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { durationMs, listenAddress, type Settings, sizeBytes } from './config.js';
+import { type DataDir, openDataDir } from './data-dir.js';
+import { type Check, healthRoutes } from './health.js';
+import { createHttpServer, type HttpServer, type Logger, listen } from './http-server.js';
+import { type LmdbLog, openLmdbLog } from './log/lmdb-log.js';
+import { createMetrics, type Metrics } from './metrics.js';
+import type { Scorer } from './scorer/scorer.js';
+import { scrapeRoutes } from './scrape.js';
+import { openLmdbStore } from './state/lmdb-store.js';
+import type { StateStore } from './state/state-store.js';
+import { loadWasm } from './wasm-files.js';
+
+/** Seed of the one table of trees. Part of what a checkpoint must fit. */
+export const FOREST_SEED = 1;
+
+const COUNTERS_KEY = 'receiver/rejected';
+const COUNTERS_EVERY_MS = 10_000;
+const CANDIDATE_RETENTION = { bytesMax: 256e6, ageMsMax: 30 * 864e5 };
+
+export interface Treeline {
+  /** `http://127.0.0.1:8275`, with the port that was taken. */
+  url: string;
+  /** Rejects when a stage cannot go on; the process should end, and its supervisor start it again. */
+  failed: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface Surroundings {
+  logger: Logger;
+  clock?: () => number;
+}
+
+export function version(): string {
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      const text = readFileSync(new URL(path, import.meta.url), 'utf8');
+      return (JSON.parse(text) as { version: string }).version;
+    } catch {
+      // Compiled files lie one folder deeper than sources: the other path is right.
+    }
+  }
+  throw new Error('package.json is missing beside the program');
+}
+
+/** Rejects with an OperatingError whose message names cause and fix; then nothing is left running. */
+export async function startTreeline(
+  settings: Settings,
+  surroundings: Surroundings,
+): Promise<Treeline> {
+  const { logger } = surroundings;
+  const undo: (() => Promise<void>)[] = [];
+  try {
+    return await compose(settings, { logger, clock: surroundings.clock ?? Date.now, undo });
+  } catch (error) {
+    for (const step of undo.reverse()) await step();
+    throw error;
+  }
+}
+
+/** What every role is composed from. */
+interface Site {
+  settings: Settings;
+  logger: Logger;
+  clock: () => number;
+  metrics: Metrics;
+  dir: DataDir;
+  log: LmdbLog;
+  store: StateStore;
+  server: HttpServer;
+  checks: Check[];
+  failures: Promise<void>[];
+  /** What has been opened, for an ordered stop. */
+  undo: (() => Promise<void>)[];
+}
+
+async function compose(
+  settings: Settings,
+  around: Pick<Site, 'logger' | 'clock' | 'undo'>,
+): Promise<Treeline> {
+  const { logger, undo } = around;
+  const metrics = createMetrics(version());
+  const storage = await openStorage(settings, { ...around, metrics });
+  const server = createHttpServer({ metrics, logger });
+  const site: Site = { ...around, ...storage, settings, metrics, server, checks: [], failures: [] };
+  if (settings.roles.includes('receiver')) await addReceiver(site);
+  const scorer = settings.roles.includes('scorer') ? await createScorer(site) : undefined;
+  if (settings.roles.includes('api')) await addApi(site, scorer);
+  healthRoutes(server, site.checks);
+  scrapeRoutes(server, metrics, scorer?.gauges);
+  if (scorer !== undefined) {
+    await scorer.start();
+    undo.push(() => scorer.stop());
+    site.failures.push(scorer.failed);
+  }
+  const url = await listen(server, listenAddress(settings.listen));
+  // The listener closes first: every request in work ends before what it needs is closed.
+  undo.push(() => server.close());
+  let stopping: Promise<void> | undefined;
+  const stop = async () => {
+    for (const step of undo.reverse()) await step();
+  };
+  return {
+    url,
+    failed: Promise.race([new Promise<void>(() => {}), ...site.failures]),
+    stop: () => {
+      stopping ??= stop();
+      return stopping;
+    },
+  };
+}
+
+async function openStorage(
+  settings: Settings,
+  around: Pick<Site, 'clock' | 'undo' | 'metrics'>,
+): Promise<Pick<Site, 'dir' | 'log' | 'store'>> {
+  const dir = await openDataDir(settings.dataDir);
+  around.undo.push(() => dir.close());
+  const log = await openLmdbLog(dir, {
+    partitions: settings.log.partitions,
+    retention: {
+      samples: {
+        bytesMax: sizeBytes(settings.log.retentionSize),
+        ageMsMax: durationMs(settings.log.retentionAge),
+      },
+      candidates: CANDIDATE_RETENTION,
+    },
+    clock: around.clock,
+  });
+  around.undo.push(() => log.close());
+  around.metrics.observe(
+    'gauge',
+    { name: 'treeline_disk_free_bytes', help: 'Free bytes where the data directory lies' },
+    async () => [{ labels: {}, value: await dir.freeBytes() }],
+  );
+  return { dir, log, store: openLmdbStore(dir) };
+}
+
+async function addReceiver(site: Site): Promise<void> {
+  const { log, settings, metrics, logger, clock } = site;
+  const { createReceiver } = await import('./receiver/receiver.js');
+  const { classify } = await import('./receiver/rules.js');
+  const { WasmDecoder } = await import('./receiver/wasm-decoder.js');
+  const decoder = new WasmDecoder(loadWasm('decode').module, {
+    partitions: log.partitions,
+    partitionBy: settings.ingest.partitionBy,
+    stripLabels: settings.ingest.stripLabels,
+    classify,
+  });
+  createReceiver({ log, decoder, metrics, logger, clock }).routes(site.server);
+  site.undo.push(await keepCounters(site));
+}
+
+async function createScorer(site: Site): Promise<Scorer> {
+  const { log, store, settings, metrics, logger, clock } = site;
+  const { Scorer } = await import('./scorer/scorer.js');
+  const { WasmForest } = await import('./scorer/wasm-forest.js');
+  const forest = loadWasm('forest');
+  const scorer = new Scorer({
+    log,
+    store,
+    createForest: (seriesMax) => new WasmForest(forest.module, { seriesMax, seed: FOREST_SEED }),
+    engineId: createHash('sha256').update(forest.bytes).digest(),
+    metrics,
+    logger,
+    clock,
+    trim: async (partition, keepFrom) => {
+      const { passed } = await log.trim('samples', partition, keepFrom);
+      // The api reads candidates from wherever they begin: of them only retention says how many are kept.
+      await log.trim('candidates', partition, (await log.bounds('candidates', partition)).high);
+      if (passed === 0) return;
+      logger.error(
+        { partition, passed },
+        'Retention passed the checkpoint; raise log.retentionSize',
+      );
+    },
+    settings: {
+      seriesMax: settings.limits.series,
+      seed: FOREST_SEED,
+      checkpointMs: durationMs(settings.checkpoint.interval),
+      gauges: { scores: settings.gauges.scores, lingerMs: durationMs(settings.gauges.linger) },
+    },
+  });
+  site.checks.push({ name: 'scorer', missing: () => scorer.unready() });
+  return scorer;
+}
+
+async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
+  const { Api } = await import('./api/api.js');
+  const { findSeries, pageOfSeries } = await import('./scorer/series-view.js');
+  const api = new Api({
+    log: site.log,
+    metrics: site.metrics,
+    logger: site.logger,
+    ...(scorer !== undefined && {
+      series: {
+        page: (query) => pageOfSeries(scorer.partitions(), query),
+        find: (fingerprint) => findSeries(scorer.partitions(), fingerprint),
+        status: (withHash) => scorer.status(withHash),
+      },
+    }),
+    describe: () => ({
+      version: version(),
+      roles: site.settings.roles,
+      memoryBytes: process.memoryUsage().rss,
+      uptimeSeconds: process.uptime(),
+    }),
+  });
+  api.routes(site.server);
+  site.checks.push({ name: 'api', missing: () => api.unready() });
+  await api.start();
+  site.undo.push(() => api.stop());
+  site.failures.push(api.failed);
+}
+
+/**
+ * Rejections are counted by this process and must add up with what the log has counted, also after a restart: they are
+ * saved now and then, and `received` is by definition what was logged plus what was rejected.
+ */
+async function keepCounters({ log, store, metrics }: Site): Promise<() => Promise<void>> {
+  const saved = await store.get(COUNTERS_KEY);
+  const rejected =
+    saved === undefined
+      ? {}
+      : (JSON.parse(Buffer.from(saved).toString()) as Record<string, number>);
+  let received = 0;
+  for (const [reason, count] of Object.entries(rejected)) {
+    metrics.rejected.inc({ reason }, count);
+    received += count;
+  }
+  for (let partition = 0; partition < log.partitions; partition++) {
+    received += (await log.bounds('samples', partition)).samples;
+  }
+  metrics.received.inc(received);
+  metrics.observe(
+    'counter',
+    {
+      name: 'treeline_samples_logged_total',
+      help: 'Samples in the log, durable',
+      labels: ['partition'],
+    },
+    async () => {
+      const partitions = Array.from({ length: log.partitions }, (_, partition) => partition);
+      return Promise.all(
+        partitions.map(async (partition) => ({
+          labels: { partition: String(partition) },
+          value: (await log.bounds('samples', partition)).samples,
+        })),
+      );
+    },
+  );
+  let last = saved === undefined ? '' : Buffer.from(saved).toString();
+  const save = async () => {
+    const { values } = await metrics.rejected.get();
+    const text = JSON.stringify(
+      Object.fromEntries(values.map(({ labels, value }) => [labels.reason, value])),
+    );
+    if (text === last) return;
+    await store.put(COUNTERS_KEY, Buffer.from(text));
+    last = text;
+  };
+  // A failed save is made good by the next one; the counts themselves are in memory.
+  const timer = setInterval(() => void save().catch(() => {}), COUNTERS_EVERY_MS);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await save().catch(() => {});
+  };
+}

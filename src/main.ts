@@ -1,0 +1,72 @@
+#!/usr/bin/env node
+// The command line: commands, their flags and their exit codes. 0: done, 1: failed, 2: not understood. Each command is
+// loaded when it is called, so none pays for another's dependencies.
+
+import { Command, CommanderError, Option } from 'commander';
+import { version } from './compose.js';
+import { SETTINGS } from './config.js';
+import { OperatingError } from './errors.js';
+
+const program = new Command('treeline')
+  .description('Streaming anomaly detection for Prometheus')
+  .version(version())
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(text) });
+
+const run = program
+  .command('run')
+  .description('Run the service')
+  .option('--config <file>', 'settings in YAML')
+  .option('--verify-replay', 'replay the log beside the saved state, compare, and exit')
+  .addHelpText(
+    'after',
+    '\nExample:\n  treeline run --data-dir /var/lib/treeline --listen 127.0.0.1:8275',
+  )
+  .action(async (options: Record<string, string | boolean>) => {
+    await (await import('./cli/run.js')).run(options);
+  });
+for (const { flag, schema } of SETTINGS) {
+  const help = `${schema.description} (default ${JSON.stringify(schema['default'])})`;
+  run.addOption(new Option(`--${flag} <value>`, help));
+}
+
+program
+  .command('demo')
+  .description('Run the service on a temporary directory, fed by a synthetic fleet with one fault')
+  .option('--listen <address>', 'HOST:PORT to listen on (default "127.0.0.1:8275")')
+  .option('--weeks <number>', 'weeks of history to send first', '2')
+  .option('--once', 'exit as soon as the fault has been found')
+  .addHelpText('after', '\nExample:\n  treeline demo')
+  .action(async (options: import('./cli/demo.js').DemoOptions) => {
+    await (await import('./cli/demo.js')).demo(options);
+  });
+
+program
+  .command('score')
+  .description('Score CSV files with the same core, one output row per input row')
+  .argument('<file...>', 'CSV files with a header line')
+  .option(
+    '--column <name>',
+    'column of the timestamps: ISO 8601, or epoch seconds or milliseconds',
+    'timestamp',
+  )
+  .option('--value <name>', 'column of the values', 'value')
+  .option(
+    '--out <path>',
+    'file to write, or an existing directory when there are several; else standard output',
+  )
+  .option('--seed <number>', 'seed of the table of trees', '1')
+  .addHelpText('after', '\nExample:\n  treeline score cpu.csv --out scored.csv')
+  .action(async (files: string[], options: import('./cli/score.js').ScoreOptions) => {
+    await (await import('./cli/score.js')).score(files, options);
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else if (error instanceof OperatingError) {
+    process.stderr.write(`treeline: ${error.message}\n`);
+    process.exitCode = 1;
+  } else throw error;
+}

@@ -1,0 +1,253 @@
+// A checkpoint is the state of one partition and the offset it belongs to, as one thing: they cannot disagree. Chunks
+// first, each with its checksum, the manifest last; a reader takes the newest manifest whose chunks are all sound, else
+// the one before it. Layout: docs/formats.md.
+//
+//   checkpoint/<partition>/<offset, 16 digits>/<chunk, 6 digits>     bytes
+//   checkpoint/<partition>/<offset, 16 digits>/manifest              Checkpoint (proto/checkpoint.proto)
+
+import { strict as assert } from 'node:assert';
+import { createHash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { OperatingError } from '../errors.js';
+import { type Checkpoint, CheckpointSchema } from '../gen/checkpoint_pb.js';
+import type { Logger } from '../http-server.js';
+import { CHECKPOINTS_KEPT, CHUNK_BYTES } from '../limits.js';
+import type { StateStore } from '../state/state-store.js';
+import { OUTCOMES, type Partition } from './partition.js';
+
+export const CHECKPOINT_VERSION = 1;
+const ENTRY_BYTES = 28;
+const MANIFEST = '/manifest';
+
+/** What a checkpoint must fit: another log, partition count, table or record is not ours to read. */
+export interface Lineage {
+  logId: string;
+  partition: number;
+  partitions: number;
+  engineId: Uint8Array;
+  seed: number;
+}
+
+export interface Snapshot {
+  offset: number;
+  manifest: Checkpoint;
+  dictionary: Uint8Array;
+  records: Uint8Array;
+}
+
+/** Copies the state between two records: nothing of it changes while it is written. */
+export function takeSnapshot(partition: Partition, lineage: Lineage, offset: number): Snapshot {
+  const { slots, forest, counts } = partition;
+  const dictionary = encodeDictionary(partition);
+  const records = forest.records(slots.slotEnd).slice();
+  const manifest = create(CheckpointSchema, {
+    version: CHECKPOINT_VERSION,
+    recordFormat: forest.recordFormat,
+    recordBytes: forest.recordBytes,
+    engineId: lineage.engineId,
+    partition: lineage.partition,
+    partitions: lineage.partitions,
+    logId: lineage.logId,
+    seed: lineage.seed,
+    offset: BigInt(offset),
+    streamTimeMs: partition.streamTimeMs,
+    nextSweepMs: partition.nextSweepMs,
+    outcomes: { ...counts, gapRecords: partition.gapRecords },
+    entryEnd: slots.entryEnd,
+    slotEnd: slots.slotEnd,
+    dictionaryBytes: dictionary.length,
+  });
+  return { offset, manifest, dictionary, records };
+}
+
+/** SHA-256 over everything that the next sample's score depends on, and the counters. Not over who wrote it. */
+export function stateHash({ manifest, dictionary, records }: Snapshot): Uint8Array {
+  const header = new DataView(new ArrayBuffer(8 * (5 + OUTCOMES.length)));
+  const fields = [
+    Number(manifest.offset),
+    manifest.streamTimeMs,
+    manifest.nextSweepMs,
+    manifest.entryEnd,
+    manifest.slotEnd,
+    ...OUTCOMES.map((outcome) => manifest.outcomes?.[outcome] ?? 0),
+  ];
+  fields.forEach((field, index) => {
+    header.setFloat64(8 * index, field, true);
+  });
+  return createHash('sha256')
+    .update(Buffer.from(header.buffer))
+    .update(dictionary)
+    .update(records)
+    .digest();
+}
+
+export async function writeCheckpoint(store: StateStore, snapshot: Snapshot): Promise<void> {
+  const { manifest } = snapshot;
+  const whole = Buffer.concat([snapshot.dictionary, snapshot.records]);
+  const prefix = prefixOf(manifest.partition, snapshot.offset);
+  for (let from = 0; from < whole.length; from += CHUNK_BYTES) {
+    const bytes = whole.subarray(from, from + CHUNK_BYTES);
+    await store.put(`${prefix}/${pad(from / CHUNK_BYTES, 6)}`, bytes);
+    manifest.chunk.push({
+      $typeName: 'treeline.v1.Chunk',
+      bytes: bytes.length,
+      crc32: crc32(bytes),
+    });
+  }
+  manifest.stateHash = stateHash(snapshot);
+  await store.put(prefix + MANIFEST, toBinary(CheckpointSchema, manifest));
+  const kept = await listCheckpoints(store, manifest.partition);
+  for (const old of kept.slice(CHECKPOINTS_KEPT)) {
+    // The manifest goes first: without it the chunks are nobody's.
+    await store.deleteAll(prefixOf(manifest.partition, old) + MANIFEST);
+    await store.deleteAll(`${prefixOf(manifest.partition, old)}/`);
+  }
+}
+
+/** Offsets of the checkpoints of a partition, newest first. */
+export async function listCheckpoints(store: StateStore, partition: number): Promise<number[]> {
+  const keys = await store.list(`checkpoint/${pad(partition, 3)}/`);
+  return keys
+    .filter((key) => key.endsWith(MANIFEST))
+    .map((key) => Number(key.split('/')[2]))
+    .sort((a, b) => b - a);
+}
+
+/**
+ * Puts the newest sound checkpoint not beyond `high` into `partition`, which must be empty. Resolves with its manifest;
+ * undefined when there is none, and the log has to be read from its beginning. A damaged one is named and passed over.
+ */
+export async function restoreCheckpoint(
+  store: StateStore,
+  partition: Partition,
+  options: { lineage: Lineage; high: number; logger: Logger },
+): Promise<Checkpoint | undefined> {
+  const { lineage, logger } = options;
+  for (const offset of await listCheckpoints(store, lineage.partition)) {
+    const where = { partition: lineage.partition, offset };
+    if (offset > options.high) {
+      logger.warn(where, 'A checkpoint lies beyond the end of the log; it is passed over');
+      continue;
+    }
+    const manifest = await readManifest(store, lineage.partition, offset);
+    if (manifest === undefined) continue;
+    if (
+      manifest.version > CHECKPOINT_VERSION ||
+      manifest.recordFormat > partition.forest.recordFormat
+    ) {
+      throw new OperatingError(
+        'data_dir_newer',
+        `The learnt state was written by a newer Treeline (checkpoint ${manifest.version}, record format ` +
+          `${manifest.recordFormat}); start that version, or another data directory`,
+      );
+    }
+    const problem = unfit(manifest, partition, lineage);
+    const whole = problem === undefined ? await readChunks(store, manifest, offset) : undefined;
+    if (whole === undefined) {
+      logger.error(
+        { ...where, problem: problem ?? 'damaged' },
+        'A checkpoint cannot be used; trying an older one',
+      );
+      continue;
+    }
+    fill(partition, manifest, whole);
+    return manifest;
+  }
+  return undefined;
+}
+
+async function readManifest(
+  store: StateStore,
+  partition: number,
+  offset: number,
+): Promise<Checkpoint | undefined> {
+  const bytes = await store.get(prefixOf(partition, offset) + MANIFEST);
+  return bytes === undefined ? undefined : fromBinary(CheckpointSchema, bytes);
+}
+
+function unfit(manifest: Checkpoint, partition: Partition, lineage: Lineage): string | undefined {
+  const { forest } = partition;
+  if (manifest.logId !== lineage.logId) return 'of another log';
+  if (manifest.partitions !== lineage.partitions) return 'of another number of partitions';
+  if (manifest.recordFormat !== forest.recordFormat) return 'of another record format';
+  if (manifest.recordBytes !== forest.recordBytes) return 'of another record size';
+  if (manifest.seed !== lineage.seed) return 'of another table of trees';
+  if (manifest.slotEnd > partition.slots.limits.slotsMax)
+    return 'of more series than limits.series admits';
+  return undefined;
+}
+
+async function readChunks(
+  store: StateStore,
+  manifest: Checkpoint,
+  offset: number,
+): Promise<Buffer | undefined> {
+  const chunks: Uint8Array[] = [];
+  for (const [index, { bytes, crc32: wanted }] of manifest.chunk.entries()) {
+    const chunk = await store.get(`${prefixOf(manifest.partition, offset)}/${pad(index, 6)}`);
+    if (chunk === undefined || chunk.length !== bytes || crc32(chunk) !== wanted) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** entry u32 | fingerprint low u32 | high u32 | slot u32 | seen f64 | length u32 | SeriesInfo, for each entry in use. */
+function encodeDictionary(partition: Partition): Uint8Array {
+  const { slots } = partition;
+  let size = 0;
+  for (let entry = 0; entry < slots.entryEnd; entry++) {
+    if (slots.isUsed(entry)) size += ENTRY_BYTES + slots.announcement(entry).length;
+  }
+  const bytes = new Uint8Array(size);
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  for (let entry = 0; entry < slots.entryEnd; entry++) {
+    if (!slots.isUsed(entry)) continue;
+    const announcement = slots.announcement(entry);
+    view.setUint32(at, entry, true);
+    view.setUint32(at + 4, slots.lowOf(entry), true);
+    view.setUint32(at + 8, slots.highOf(entry), true);
+    view.setUint32(at + 12, slots.slotOf(entry), true);
+    view.setFloat64(at + 16, slots.seenAt(entry), true);
+    view.setUint32(at + 24, announcement.length, true);
+    bytes.set(announcement, at + ENTRY_BYTES);
+    at += ENTRY_BYTES + announcement.length;
+  }
+  assert.equal(at, size);
+  return bytes;
+}
+
+function fill(partition: Partition, manifest: Checkpoint, whole: Buffer): void {
+  const { slots, forest } = partition;
+  const dictionary = whole.subarray(0, manifest.dictionaryBytes);
+  const records = whole.subarray(manifest.dictionaryBytes);
+  assert.equal(records.length, manifest.slotEnd * manifest.recordBytes);
+  for (let at = 0; at < dictionary.length; ) {
+    const length = dictionary.readUInt32LE(at + 24);
+    const row = {
+      low: dictionary.readUInt32LE(at + 4),
+      high: dictionary.readUInt32LE(at + 8),
+      slot: dictionary.readUInt32LE(at + 12),
+      seen: dictionary.readDoubleLE(at + 16),
+    };
+    const from = at + ENTRY_BYTES;
+    slots.restore(dictionary.readUInt32LE(at), row, dictionary.subarray(from, from + length));
+    at = from + length;
+  }
+  slots.finishRestore(manifest.entryEnd, manifest.slotEnd);
+  forest.restore(records);
+  for (const outcome of OUTCOMES) partition.counts[outcome] = manifest.outcomes?.[outcome] ?? 0;
+  partition.gapRecords = manifest.outcomes?.gapRecords ?? 0;
+  partition.streamTimeMs = manifest.streamTimeMs;
+  partition.nextSweepMs = manifest.nextSweepMs;
+  partition.findFlagged();
+}
+
+function prefixOf(partition: number, offset: number): string {
+  return `checkpoint/${pad(partition, 3)}/${pad(offset, 16)}`;
+}
+
+function pad(number: number, digits: number): string {
+  return String(number).padStart(digits, '0');
+}

@@ -1,0 +1,264 @@
+// The anomaly gauges of the series this process scores, in Prometheus text format, written by hand: there may be
+// 100,000 of them, and a metrics library would hold the event loop for seconds. The label text of a series is rendered
+// once, when its flag first goes up; a scrape reads five numbers a series and streams the lines in slices.
+
+import { GAUGE_SERIES_MAX, RATE_GROUPS_MAX } from '../limits.js';
+import type { Label } from '../series.js';
+import type { Partition, PhaseChange } from './partition.js';
+import { NO_SLOT } from './slots.js';
+
+export interface GaugeSettings {
+  scores: 'flagged' | 'all';
+  lingerMs: number;
+}
+
+export interface Scrape {
+  /** The scraper said `escaping=allow-utf-8`. */
+  isUtf8: boolean;
+  matches: (labels: readonly Label[]) => boolean;
+}
+
+interface Shown {
+  labels: Label[];
+  text: string;
+  utf8Text: string;
+  /** Wall clock; infinite while the anomaly is open. */
+  untilMs: number;
+}
+
+interface Group {
+  namespace: string;
+  job: string;
+  series: number;
+  flagged: number;
+}
+
+interface Part {
+  partition: Partition;
+  shown: Map<number, Shown>;
+  groups: Map<number, Group>;
+}
+
+/** Name of the detector that scores every series by itself. */
+const DETECTOR = 'series';
+const OVERFLOW_JOB = 'over-the-limit-of-groups';
+const SLICE_CHARACTERS = 32 * 1024;
+
+const GAUGES = [
+  ['anomaly_score', 'Score of the newest sample; 1 is the alert threshold'],
+  ['anomaly_flag', '1 while an anomaly is open'],
+  ['anomaly_expected', 'Value expected for the newest sample'],
+  ['anomaly_expected_lower', 'Lower edge of the expected band'],
+  ['anomaly_expected_upper', 'Upper edge of the expected band'],
+] as const;
+
+export class Gauges {
+  readonly #settings: GaugeSettings;
+  readonly #clock: () => number;
+  readonly #parts = new Map<number, Part>();
+  readonly #groups = new Map<string, Group>();
+  #shownCount = 0;
+  /** Series left out because there are too many. */
+  hidden = 0;
+
+  constructor(settings: GaugeSettings, clock: () => number) {
+    this.#settings = settings;
+    this.#clock = clock;
+  }
+
+  /** A partition was restored: everything known about its series is taken from it. */
+  adopt(index: number, partition: Partition): void {
+    this.#parts.set(index, { partition, shown: new Map(), groups: new Map() });
+    for (let entry = 0; entry < partition.slots.entryEnd; entry++) {
+      if (partition.slots.isUsed(entry)) this.onOpened(index, entry);
+    }
+    for (const entry of partition.flagged) this.#raise(index, entry);
+  }
+
+  onOpened(index: number, entry: number): void {
+    const { partition, groups } = this.#part(index);
+    if (partition.slots.slotOf(entry) === NO_SLOT) return;
+    const labels = partition.labels(entry);
+    const group = this.#groupOf(labelValue(labels, 'namespace'), labelValue(labels, 'job'));
+    group.series++;
+    groups.set(entry, group);
+    if (this.#settings.scores === 'all') this.#show(index, entry, labels);
+  }
+
+  onRemoved(index: number, entry: number): void {
+    const { shown, groups } = this.#part(index);
+    if (shown.delete(entry)) this.#shownCount--;
+    const group = groups.get(entry);
+    if (group === undefined) return;
+    groups.delete(entry);
+    group.series--;
+    if (group.series === 0) this.#groups.delete(groupKey(group.namespace, group.job));
+  }
+
+  onPhase(index: number, { entry, phase }: PhaseChange): void {
+    const part = this.#part(index);
+    if (phase === 'onset') this.#raise(index, entry);
+    if (phase !== 'end') return;
+    const group = part.groups.get(entry);
+    if (group !== undefined) group.flagged--;
+    const shown = part.shown.get(entry);
+    if (shown !== undefined && this.#settings.scores === 'flagged') {
+      shown.untilMs = this.#clock() + this.#settings.lingerMs;
+    }
+  }
+
+  /** Lines of the exposition format in slices of bounded size. */
+  *lines(scrape: Scrape): Generator<string> {
+    this.#forget();
+    const rows: { shown: Shown; values: number[] }[] = [];
+    for (const { partition, shown } of this.#parts.values()) {
+      for (const [entry, one] of shown) {
+        if (!scrape.matches(one.labels)) continue;
+        const { score, flag, expected, lower, upper } = partition.forest.view(
+          partition.slots.slotOf(entry),
+        );
+        rows.push({ shown: one, values: [score, flag ? 1 : 0, expected, lower, upper] });
+      }
+    }
+    let slice = '';
+    for (const [column, [name, help]] of GAUGES.entries()) {
+      slice += `# HELP ${name} ${help}\n# TYPE ${name} gauge\n`;
+      for (const { shown, values } of rows) {
+        const value = values[column] ?? Number.NaN;
+        if (Number.isNaN(value)) continue;
+        slice += `${name}${scrape.isUtf8 ? shown.utf8Text : shown.text} ${number(value)}\n`;
+        if (slice.length > SLICE_CHARACTERS) {
+          yield slice;
+          slice = '';
+        }
+      }
+    }
+    slice += '# HELP anomaly_rate Share of the scored series of a group whose anomaly is open\n';
+    slice += '# TYPE anomaly_rate gauge\n';
+    for (const { namespace, job, series, flagged } of this.#groups.values()) {
+      const labels = [
+        { name: 'detector', value: DETECTOR },
+        { name: 'namespace', value: namespace },
+        { name: 'job', value: job },
+      ];
+      slice += `anomaly_rate${render(labels, false)} ${number(flagged / series)}\n`;
+      if (slice.length > SLICE_CHARACTERS) {
+        yield slice;
+        slice = '';
+      }
+    }
+    yield slice;
+  }
+
+  #raise(index: number, entry: number): void {
+    const part = this.#part(index);
+    const group = part.groups.get(entry);
+    if (group !== undefined) group.flagged++;
+    const shown = part.shown.get(entry);
+    if (shown !== undefined) shown.untilMs = Number.POSITIVE_INFINITY;
+    else this.#show(index, entry, part.partition.labels(entry));
+  }
+
+  #show(index: number, entry: number, labels: Label[]): void {
+    if (this.#shownCount >= GAUGE_SERIES_MAX) this.#forget();
+    if (this.#shownCount >= GAUGE_SERIES_MAX) {
+      this.hidden++;
+      return;
+    }
+    const gaugeLabels = gaugeLabelsOf(labels);
+    this.#shownCount++;
+    this.#part(index).shown.set(entry, {
+      labels,
+      text: render(gaugeLabels, false),
+      utf8Text: render(gaugeLabels, true),
+      untilMs: Number.POSITIVE_INFINITY,
+    });
+  }
+
+  #forget(): void {
+    const now = this.#clock();
+    for (const { shown } of this.#parts.values()) {
+      for (const [entry, { untilMs }] of shown) {
+        if (untilMs < now) {
+          shown.delete(entry);
+          this.#shownCount--;
+        }
+      }
+    }
+  }
+
+  #groupOf(namespace: string, job: string): Group {
+    const key = groupKey(namespace, job);
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      // Beyond the limit everything falls into one group, which says so.
+      const isFull = this.#groups.size >= RATE_GROUPS_MAX && job !== OVERFLOW_JOB;
+      if (isFull) return this.#groupOf('', OVERFLOW_JOB);
+      group = { namespace, job, series: 0, flagged: 0 };
+      this.#groups.set(key, group);
+    }
+    return group;
+  }
+
+  #part(index: number): Part {
+    const part = this.#parts.get(index);
+    if (part === undefined) throw new RangeError(`Partition ${index} is not ours`);
+    return part;
+  }
+}
+
+/** The source's labels, its metric as `source_metric`, and the detector; a source's own `detector` keeps its value. */
+export function gaugeLabelsOf(labels: readonly Label[]): Label[] {
+  const ours = labels.map(({ name, value }) => {
+    if (name === '__name__') return { name: 'source_metric', value };
+    return name === 'detector' ? { name: 'exported_detector', value } : { name, value };
+  });
+  return [...ours, { name: 'detector', value: DETECTOR }];
+}
+
+/** `{a="1",b="2"}`; names outside the classic alphabet quoted, or escaped so that no two become one. */
+function render(labels: readonly Label[], isUtf8: boolean): string {
+  const pairs = labels
+    .filter(({ value }) => value !== '')
+    .map(({ name, value }) => {
+      const shown = isUtf8 && !isClassic(name) ? `"${escapeValue(name)}"` : escapeName(name);
+      return `${shown}="${escapeValue(value)}"`;
+    });
+  return `{${pairs.join(',')}}`;
+}
+
+function isClassic(name: string): boolean {
+  return /^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name);
+}
+
+/**
+ * The "values" scheme of Prometheus' escaping (https://prometheus.io/docs/instrumenting/escaping_schemes/): `U__`, `_`
+ * doubled, every other character outside the alphabet as `_hex_`. A classic name that looks escaped is escaped too.
+ */
+export function escapeName(name: string): string {
+  if (isClassic(name) && !name.startsWith('U__')) return name;
+  let escaped = 'U__';
+  for (const character of name) {
+    if (character === '_') escaped += '__';
+    else if (/[a-zA-Z0-9]/.test(character)) escaped += character;
+    else escaped += `_${character.codePointAt(0)?.toString(16)}_`;
+  }
+  return escaped;
+}
+
+function escapeValue(value: string): string {
+  return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+}
+
+function number(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return '+Inf';
+  return value === Number.NEGATIVE_INFINITY ? '-Inf' : String(value);
+}
+
+function labelValue(labels: readonly Label[], name: string): string {
+  return labels.find((label) => label.name === name)?.value ?? '';
+}
+
+function groupKey(namespace: string, job: string): string {
+  return JSON.stringify([namespace, job]);
+}

@@ -1,0 +1,299 @@
+// The state of one partition and the one way it changes: a record of the samples log is applied. Everything here is a
+// pure function of the records in offset order; time is stream time, the newest timestamp applied. What a checkpoint
+// keeps and what the state hash covers is exactly what this class holds.
+
+import { strict as assert } from 'node:assert';
+import { fromBinary } from '@bufbuild/protobuf';
+import { type Label, MetricType, SeriesInfoSchema } from '../gen/sample_block_pb.js';
+import {
+  IDLE_SWEEP_MS,
+  KNOWN_PER_SCORED,
+  SERIES_IDLE_MS,
+  SERIES_IDLE_WHEN_FULL_MS,
+  SILENCE_MS,
+  SWEEP_MS,
+} from '../limits.js';
+import { type BlockLayout, type Run, readBlock } from '../sample-block.js';
+import { NO_ENTRY, NO_SLOT, Slots } from './slots.js';
+import type { SeriesKind, WasmForest } from './wasm-forest.js';
+
+export const OUTCOMES = [
+  'applied',
+  'duplicate',
+  'conflict',
+  'late',
+  'refused',
+  'unscored',
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** A phase of an anomaly that the last applied record led to. */
+export interface PhaseChange {
+  entry: number;
+  phase: 'onset' | 'peak' | 'end';
+  cause: 'none' | 'novelty' | 'magnitude' | 'quiet';
+  timestampMs: number;
+  onsetMs: number;
+  value: number;
+  score: number;
+  expected: number;
+  lower: number;
+  upper: number;
+}
+
+export interface PartitionHooks {
+  onPhase(change: PhaseChange): void;
+  onOpened(entry: number): void;
+  onRemoved(entry: number): void;
+}
+
+const PHASES = ['none', 'onset', 'peak', 'end'] as const;
+const CAUSES = ['none', 'novelty', 'magnitude', 'quiet'] as const;
+
+export class Partition {
+  readonly forest: WasmForest;
+  readonly slots: Slots;
+  readonly counts: Record<Outcome, number> = {
+    applied: 0,
+    duplicate: 0,
+    conflict: 0,
+    late: 0,
+    refused: 0,
+    unscored: 0,
+  };
+  gapRecords = 0;
+  streamTimeMs = Number.NEGATIVE_INFINITY;
+  nextSweepMs = Number.NEGATIVE_INFINITY;
+  /** Entries whose flag is up. */
+  readonly flagged = new Set<number>();
+  #hooks: PartitionHooks = { onPhase() {}, onOpened() {}, onRemoved() {} };
+  readonly #entries: Uint32Array;
+  readonly #scratch: { bytes: Uint8Array; words: Uint32Array }[];
+  readonly #timestamps: Uint32Array;
+  readonly #values: Uint32Array;
+
+  constructor(forest: WasmForest, slotsMax: number) {
+    this.forest = forest;
+    this.slots = new Slots({ slotsMax, entriesMax: slotsMax * KNOWN_PER_SCORED });
+    this.#entries = new Uint32Array(forest.batchMax);
+    this.#scratch = [0, 1, 2].map(() => {
+      const bytes = new Uint8Array(8 * forest.batchMax);
+      return { bytes, words: new Uint32Array(bytes.buffer) };
+    });
+    this.#timestamps = wordsOf(forest.timestampBytes);
+    this.#values = wordsOf(forest.valueBytes);
+  }
+
+  /** Who hears of changes; nothing that they do changes the state. */
+  listen(hooks: PartitionHooks): void {
+    this.#hooks = hooks;
+  }
+
+  apply(record: Uint8Array): void {
+    const layout = readBlock(record);
+    for (const { from, to } of layout.series) this.#announce(layout, from, to);
+    for (const run of layout.runs) this.#applyRun(layout.bytes, run);
+    if (this.streamTimeMs >= this.nextSweepMs) this.#sweep();
+  }
+
+  labels(entry: number): Label[] {
+    return fromBinary(SeriesInfoSchema, this.slots.announcement(entry)).label;
+  }
+
+  tenant(entry: number): string {
+    return fromBinary(SeriesInfoSchema, this.slots.announcement(entry)).tenant;
+  }
+
+  /** After a restore: which flags are up follows from the records. */
+  findFlagged(): void {
+    this.flagged.clear();
+    for (let entry = 0; entry < this.slots.entryEnd; entry++) {
+      if (!this.slots.isUsed(entry)) continue;
+      const slot = this.slots.slotOf(entry);
+      if (slot !== NO_SLOT && this.forest.view(slot).flag) this.flagged.add(entry);
+    }
+  }
+
+  #announce(layout: BlockLayout, from: number, to: number): void {
+    let bytes = layout.bytes.subarray(from, to);
+    const announced = fromBinary(SeriesInfoSchema, bytes);
+    const low = Number(announced.fingerprint & 0xffffffffn);
+    const high = Number(announced.fingerprint >> 32n);
+    const scoring = scoringOf(announced.label, announced.type);
+    if (layout.tenant !== '') bytes = withTenant(bytes, layout.tenant);
+    const known = this.slots.find(low, high);
+    if (known !== NO_ENTRY) {
+      this.#announceAgain(known, bytes, scoring);
+      return;
+    }
+    const options = { isScored: scoring !== undefined, streamTimeMs: this.streamTimeMs };
+    let entry = this.slots.add({ low, high }, bytes, options);
+    if (entry === NO_ENTRY) {
+      this.#removeIdle(SERIES_IDLE_WHEN_FULL_MS);
+      entry = this.slots.add({ low, high }, bytes, options);
+    }
+    if (entry === NO_ENTRY) return; // full: its samples are counted as refused
+    if (scoring !== undefined) this.forest.open(this.slots.slotOf(entry), scoring);
+    this.#hooks.onOpened(entry);
+  }
+
+  #announceAgain(entry: number, bytes: Uint8Array, scoring: SeriesKind | undefined): void {
+    const old = fromBinary(SeriesInfoSchema, this.slots.announcement(entry));
+    const before = scoringOf(old.label, old.type);
+    const slot = this.slots.slotOf(entry);
+    if (slot !== NO_SLOT && scoring !== undefined && scoring !== before) {
+      // Its type is known now, and it is not what its name suggested: what was learnt is of another quantity.
+      this.#endAnomaly(entry);
+      this.forest.open(slot, scoring);
+    }
+    this.slots.replaceAnnouncement(entry, bytes);
+  }
+
+  #applyRun(bytes: Uint8Array, run: Run): void {
+    for (let done = 0; done < run.count; ) {
+      const count = Math.min(run.count - done, this.forest.batchMax);
+      const starts = [run.fingerprintAt, run.timestampAt, run.valueAt];
+      for (let column = 0; column < 3; column++) {
+        const from = starts[column]! + 8 * done;
+        this.#scratch[column]!.bytes.set(bytes.subarray(from, from + 8 * count));
+      }
+      this.#applyBatch(count);
+      done += count;
+    }
+  }
+
+  /** The scratch columns: look each series up, put the scored ones side by side, score them in one call. */
+  #applyBatch(count: number): void {
+    const { slots, forest } = this;
+    const [fingerprints, timestamps, values] = this.#scratch.map(({ words }) => words) as [
+      Uint32Array,
+      Uint32Array,
+      Uint32Array,
+    ];
+    let used = 0;
+    for (let i = 0; i < count; i++) {
+      const entry = slots.find(fingerprints[2 * i]!, fingerprints[2 * i + 1]!);
+      if (entry === NO_ENTRY) {
+        this.counts.refused++;
+        continue;
+      }
+      const low = timestamps[2 * i]!;
+      const high = timestamps[2 * i + 1]!;
+      const timestampMs = (high | 0) * 4294967296 + low;
+      if (timestampMs > this.streamTimeMs) this.streamTimeMs = timestampMs;
+      slots.touch(entry, this.streamTimeMs);
+      const slot = slots.slotOf(entry);
+      if (slot === NO_SLOT) {
+        this.counts.unscored++;
+        continue;
+      }
+      this.#entries[used] = entry;
+      forest.slots[used] = slot;
+      this.#timestamps[2 * used] = low;
+      this.#timestamps[2 * used + 1] = high;
+      this.#values[2 * used] = values[2 * i]!;
+      this.#values[2 * used + 1] = values[2 * i + 1]!;
+      used++;
+    }
+    const events = forest.observe(used);
+    for (let i = 0; i < used; i++) this.counts[OUTCOMES[forest.outcomes[i]!]!]++;
+    for (let event = 0; event < events; event++) this.#report(event);
+  }
+
+  #report(event: number): void {
+    const { forest } = this;
+    const at = forest.eventIndexes[event]!;
+    const entry = this.#entries[at]!;
+    const phase = PHASES[forest.eventPhases[event]!]!;
+    assert(phase !== 'none');
+    if (phase === 'onset') this.flagged.add(entry);
+    if (phase === 'end') this.flagged.delete(entry);
+    this.#hooks.onPhase({
+      entry,
+      phase,
+      cause: CAUSES[forest.eventCauses[event]!]!,
+      timestampMs: Number(forest.eventTimestamps[event]!),
+      onsetMs: Number(forest.eventOnsets[event]!),
+      value: forest.values[at]!,
+      score: forest.scores[at]!,
+      expected: forest.expected[at]!,
+      lower: forest.lower[at]!,
+      upper: forest.upper[at]!,
+    });
+  }
+
+  /** Looks for series that fell silent, at most once a minute of stream time. */
+  #sweep(): void {
+    const isFirst = this.nextSweepMs === Number.NEGATIVE_INFINITY;
+    const isHour =
+      Math.floor(this.nextSweepMs / IDLE_SWEEP_MS) !==
+      Math.floor(this.streamTimeMs / IDLE_SWEEP_MS);
+    this.nextSweepMs = (Math.floor(this.streamTimeMs / SWEEP_MS) + 1) * SWEEP_MS;
+    if (isFirst) return;
+    for (const entry of [...this.flagged].sort((a, b) => a - b)) {
+      if (this.streamTimeMs - this.slots.seenAt(entry) > SILENCE_MS) this.#endAnomaly(entry);
+    }
+    if (isHour) this.#removeIdle(SERIES_IDLE_MS);
+  }
+
+  #endAnomaly(entry: number): void {
+    const slot = this.slots.slotOf(entry);
+    if (slot === NO_SLOT) return;
+    const view = this.forest.view(slot);
+    if (!this.forest.endAnomaly(slot)) return;
+    this.flagged.delete(entry);
+    this.#hooks.onPhase({
+      entry,
+      phase: 'end',
+      cause: view.cause,
+      timestampMs: view.lastTimestampMs,
+      onsetMs: view.onsetMs,
+      value: view.lastValue,
+      score: view.score,
+      expected: view.expected,
+      lower: view.lower,
+      upper: view.upper,
+    });
+  }
+
+  #removeIdle(idleMs: number): void {
+    const idle: number[] = [];
+    for (let entry = 0; entry < this.slots.entryEnd; entry++) {
+      if (!this.slots.isUsed(entry)) continue;
+      if (this.streamTimeMs - this.slots.seenAt(entry) > idleMs) idle.push(entry);
+    }
+    for (const entry of idle) {
+      this.#endAnomaly(entry);
+      this.#hooks.onRemoved(entry);
+      const slot = this.slots.slotOf(entry);
+      if (slot !== NO_SLOT) this.forest.clear(slot);
+    }
+    this.slots.remove(idle);
+  }
+}
+
+/** How a series is scored; undefined when it is not: raw histogram buckets, and alerts that Prometheus fires itself. */
+export function scoringOf(labels: readonly Label[], type: MetricType): SeriesKind | undefined {
+  const name = labels.find((label) => label.name === '__name__')?.value ?? '';
+  if (name === 'ALERTS') return undefined;
+  if (name.endsWith('_bucket') && labels.some((label) => label.name === 'le')) return undefined;
+  const isPart = /_(count|sum)$/.test(name);
+  if (type === MetricType.COUNTER) return 'counter';
+  if (type === MetricType.HISTOGRAM || type === MetricType.SUMMARY)
+    return isPart ? 'counter' : 'gauge';
+  if (type !== MetricType.UNSPECIFIED) return 'gauge';
+  return isPart || name.endsWith('_total') ? 'guessed-counter' : 'gauge';
+}
+
+/** A SeriesInfo with its field 5 set: appending a field to a serialised message sets it. */
+function withTenant(bytes: Uint8Array, tenant: string): Uint8Array {
+  const name = Buffer.from(tenant);
+  assert(name.length < 128 || name.length < 16384);
+  const size = name.length < 128 ? [name.length] : [(name.length & 127) | 128, name.length >> 7];
+  return Buffer.concat([bytes, Uint8Array.from([(5 << 3) | 2, ...size]), name]);
+}
+
+function wordsOf(bytes: Uint8Array): Uint32Array {
+  assert(bytes.byteOffset % 4 === 0);
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+}

@@ -1,0 +1,211 @@
+// The real programs that Treeline meets: Debian's Prometheus and node exporter. Their packages are
+// fetched with the system's own package tool and unpacked into a cache folder, which needs no root,
+// installs nothing and starts no service on the user's ports. A peer that cannot be had is an error
+// with its reason: no suite is ever skipped.
+//
+//   <cache>/peers/<package>/usr/bin/<program>      one folder per package, complete or absent
+//   <cache>/peers/.unpack-<random>/                somebody is unpacking; renamed when complete
+
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import {
+  freePort,
+  type Program,
+  removeDirectory,
+  startProgram,
+  temporaryDirectory,
+  waitUntilReady,
+} from './programs.js';
+
+const PACKAGES = {
+  prometheus: 'prometheus',
+  'prometheus-node-exporter': 'prometheus-node-exporter',
+};
+export type PeerName = keyof typeof PACKAGES;
+
+const DOWNLOAD_MS_MAX = 5 * 60_000;
+const UPDATE_TRIES = 4;
+const UPDATE_PAUSE_MS = 5_000;
+const READY_MS_MAX = 60_000;
+/** Nobody unpacks for this long: what is left of it belongs to a run that was killed. */
+const ABANDONED_MS = 60 * 60_000;
+
+const execute = promisify(execFile);
+
+/** Path of the program, fetched on first use. Several processes may ask at the same time. */
+export async function peerBinary(name: PeerName): Promise<string> {
+  const cache = join(
+    process.env['TREELINE_CACHE'] ?? join(homedir(), '.cache', 'treeline'),
+    'peers',
+  );
+  const home = join(cache, PACKAGES[name]);
+  const binary = join(home, 'usr', 'bin', name);
+  if (existsSync(binary)) return binary;
+  await mkdir(cache, { recursive: true });
+  await removeAbandoned(cache);
+  const beside = await mkdtemp(join(cache, '.unpack-'));
+  try {
+    await download(PACKAGES[name], beside);
+    const debs = (await readdir(beside)).filter((file) => file.endsWith('.deb'));
+    const unpacked = join(beside, 'root');
+    for (const deb of debs) await execute('dpkg', ['-x', join(beside, deb), unpacked]);
+    if (!existsSync(join(unpacked, 'usr', 'bin', name))) {
+      throw new Error(`The package ${PACKAGES[name]} has no program ${name}`);
+    }
+    await moveInto(unpacked, home);
+  } finally {
+    await rm(beside, { recursive: true, force: true });
+  }
+  return binary;
+}
+
+export interface Vector {
+  metric: Record<string, string>;
+  value: [number, string];
+}
+
+export interface Prometheus {
+  readonly program: Program;
+  readonly url: string;
+  /** An instant query; rejects with Prometheus' own words. */
+  query(promql: string): Promise<Vector[]>;
+  stop(): Promise<void>;
+}
+
+/** `config` is the text of prometheus.yml. */
+export async function startPrometheus(config: string): Promise<Prometheus> {
+  const binary = await peerBinary('prometheus');
+  const directory = temporaryDirectory('prometheus');
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const configPath = join(directory, 'prometheus.yml');
+  await writeFile(configPath, config);
+  const program = await startProgram(
+    binary,
+    [
+      `--config.file=${configPath}`,
+      `--storage.tsdb.path=${join(directory, 'tsdb')}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+    ],
+    { directory },
+  );
+  await waitUntilReady(program, `${url}/-/ready`, READY_MS_MAX);
+  return {
+    program,
+    url,
+    async query(promql) {
+      const answer = await fetch(`${url}/api/v1/query?${new URLSearchParams({ query: promql })}`);
+      const body = (await answer.json()) as { error?: string; data: { result: Vector[] } };
+      if (!answer.ok) throw new Error(`Prometheus refuses ${promql}: ${body.error}`);
+      return body.data.result;
+    },
+    async stop() {
+      await program.stop();
+      removeDirectory(directory);
+    },
+  };
+}
+
+export interface NodeExporter {
+  /** `127.0.0.1:PORT`, as a scrape target. */
+  readonly target: string;
+  /** Replaces the metrics of the textfile collector, which never sees half a file. */
+  expose(text: string): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startNodeExporter(): Promise<NodeExporter> {
+  const binary = await peerBinary('prometheus-node-exporter');
+  const directory = temporaryDirectory('node-exporter');
+  const port = await freePort();
+  const program = await startProgram(
+    binary,
+    [`--web.listen-address=127.0.0.1:${port}`, `--collector.textfile.directory=${directory}`],
+    { directory },
+  );
+  await waitUntilReady(program, `http://127.0.0.1:${port}/metrics`, READY_MS_MAX);
+  return {
+    target: `127.0.0.1:${port}`,
+    async expose(text) {
+      const unfinished = join(directory, 'exposed.unfinished');
+      await writeFile(unfinished, text);
+      await rename(unfinished, join(directory, 'exposed.prom'));
+    },
+    async stop() {
+      await program.stop();
+      removeDirectory(directory);
+    },
+  };
+}
+
+async function download(name: string, directory: string): Promise<void> {
+  // A download as root into a folder that the user _apt may not write to would only warn; this says
+  // it is meant.
+  const args = [
+    '-q',
+    '-o',
+    'APT::Sandbox::User=root',
+    '-o',
+    'Acquire::Retries=3',
+    'download',
+    name,
+  ];
+  const options = { cwd: directory, timeout: DOWNLOAD_MS_MAX };
+  try {
+    await execute('apt-get', args, options);
+    return;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new Error(`The suite needs ${name}, from Debian or Ubuntu: there is no apt-get here`);
+    }
+    // No package lists, or lists so old that the file they name is gone: both are mended by newer
+    // lists.
+    await updateLists(name, (error as { stderr?: string }).stderr ?? String(error));
+  }
+  await execute('apt-get', args, options);
+}
+
+async function updateLists(name: string, reason: string): Promise<void> {
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot && process.env['CI'] !== 'true') {
+    throw new Error(`Cannot download ${name}; run "sudo apt-get update" once.\n${reason}`);
+  }
+  const command = isRoot ? ['apt-get'] : ['sudo', '-n', 'apt-get'];
+  const args = [...command.slice(1), '-q', '-o', 'Acquire::Retries=3', 'update'];
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await execute(command[0] as string, args, { timeout: DOWNLOAD_MS_MAX });
+      return;
+    } catch (error) {
+      // Network away, or somebody else holds the lock of the lists.
+      if (attempt === UPDATE_TRIES) throw new Error(`apt-get update failed; ${reason}\n${error}`);
+      await sleep(attempt * UPDATE_PAUSE_MS);
+    }
+  }
+}
+
+async function moveInto(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    // Another process was quicker; what it unpacked is complete, for it was renamed too.
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
+  }
+}
+
+async function removeAbandoned(cache: string): Promise<void> {
+  for (const name of await readdir(cache)) {
+    if (!name.startsWith('.unpack-')) continue;
+    const path = join(cache, name);
+    // Its owner may finish and remove it between the two calls.
+    const made = await stat(path).catch(() => undefined);
+    if (made === undefined || Date.now() - made.mtimeMs < ABANDONED_MS) continue;
+    await rm(path, { recursive: true, force: true });
+  }
+}
