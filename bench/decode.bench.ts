@@ -1,6 +1,7 @@
-// How many samples one CPU-second turns from compressed remote-write bodies into blocks, beside snappy + fromBinary on
-// the same bodies in the same run. Goals: the ratio, and that a faster-but-wrong decoder is seen (the hash). No goal:
-// HTTP, the log, several cores. CPU time of all threads, median of the rounds.
+// How many samples one CPU-second turns from compressed remote-write bodies into blocks, beside
+// snappy + fromBinary on the same bodies in the same run. Goals: the ratio, and that a
+// faster-but-wrong decoder is seen (the hash). No goal: HTTP, the log, several cores. CPU time of
+// all threads, median of the rounds.
 //
 //   node dist/bench/decode.bench.js [--smoke]
 
@@ -28,7 +29,9 @@ for (const samplesPerSeries of [1, 5]) measure(samplesPerSeries);
 function measure(samplesPerSeries: number): void {
   const body = writeRequestBody({ seed: 777 + samplesPerSeries, series: SERIES, samplesPerSeries });
   const samples = SERIES * samplesPerSeries;
-  console.log(`\nremote-write 1.0, K=${samplesPerSeries}, ${samples} samples, ${body.length} bytes`);
+  console.log(
+    `\nremote-write 1.0, K=${samplesPerSeries}, ${samples} samples, ${body.length} bytes`,
+  );
 
   const decoder = newDecoder();
   const announced = compressedBytes(decode(decoder, body)) / samples;
@@ -41,7 +44,10 @@ function measure(samplesPerSeries: number): void {
   let tenants = 0;
   const cold = medianMicroseconds(() => decode(decoder, body, `tenant-${tenants++}`), 1);
   report('decode.wasm, series unknown', samples, cold);
-  const objects = medianMicroseconds(() => fromBinary(WriteRequestSchema, uncompressSync(body) as Buffer), 1);
+  const objects = medianMicroseconds(
+    () => fromBinary(WriteRequestSchema, uncompressSync(body) as Buffer),
+    1,
+  );
   report('snappy + fromBinary', samples, objects);
   console.log(`  ratio ${(objects / warm).toFixed(1)}x`);
   const sizes = `${bytes.toFixed(1)}; with labels ${announced.toFixed(1)}`;
@@ -92,7 +98,10 @@ function report(what: string, samples: number, microseconds: number): void {
 }
 
 function compressedBytes(decoded: Decoded): number {
-  return decoded.blocks.reduce((sum, block) => sum + compressSync(Buffer.from(block.bytes)).length, 0);
+  return decoded.blocks.reduce(
+    (sum, block) => sum + compressSync(Buffer.from(block.bytes)).length,
+    0,
+  );
 }
 
 function hashOf(decoded: Decoded): string {

@@ -1,6 +1,7 @@
-// Seeded remote-write 1.0 bodies that look like what a Kubernetes cluster's Prometheus sends: half node_exporter, half
-// kube-state-metrics and cAdvisor, about a dozen labels a series, most of them shared, a few (pod, uid, device) nearly
-// unique. The same seed gives the same bytes on every machine.
+// Seeded remote-write 1.0 bodies that look like what a Kubernetes cluster's Prometheus sends: half
+// node_exporter, half kube-state-metrics and cAdvisor, about a dozen labels a series, most of them
+// shared, a few (pod, uid, device) nearly unique. The same seed gives the same bytes on every
+// machine.
 
 import { create, toBinary } from '@bufbuild/protobuf';
 import { compressSync } from 'snappy';
@@ -105,7 +106,12 @@ function labelSets(count: number, random: Random): { labels: Label[]; isCounter:
       const i = Math.floor(random() * NODES);
       metric = pick(NODE_METRICS, random);
       const instance = `10.0.${i}.${(17 * i) % 250}:9100`;
-      const target = { job: 'node-exporter', instance, pod: exporters[i]!, namespace: 'monitoring' };
+      const target = {
+        job: 'node-exporter',
+        instance,
+        pod: exporters[i]!,
+        namespace: 'monitoring',
+      };
       labels = [...targetLabels(target), label('node', nodes[i]!)];
     } else {
       const pod = pick(pods, random);

@@ -1,6 +1,7 @@
-// Requests made at random and then damaged, decoded four times: by both builds of decode.wasm, by the reference decoder
-// and by snappy + fromBinary. No trap, equal verdicts, equal columns. TREELINE_FUZZ sets how many; the seed of the one
-// that fails is in the message, and TREELINE_FUZZ_SEED runs that one alone.
+// Requests made at random and then damaged, decoded four times: by both builds of decode.wasm, by
+// the reference decoder and by snappy + fromBinary. No trap, equal verdicts, equal columns.
+// TREELINE_FUZZ sets how many; the seed of the one that fails is in the message, and
+// TREELINE_FUZZ_SEED runs that one alone.
 
 import { readFileSync } from 'node:fs';
 import { clone, createFileRegistry, type DescMessage, fromBinary } from '@bufbuild/protobuf';
@@ -13,8 +14,8 @@ import { SampleBlockSchema } from '../src/gen/sample_block_pb.js';
 import {
   BadRequest,
   type Decoded,
-  DISPOSITIONS,
   type DecoderSettings,
+  DISPOSITIONS,
   WasmDecoder,
 } from '../src/receiver/wasm-decoder.js';
 import { type Reference, ReferenceDecoder } from './reference-decoder.js';
@@ -25,7 +26,16 @@ import {
   uncompressReference,
   type Verdict,
 } from './reference-wire.js';
-import { bytesOf, delimited, fixed64, label, literalBlock, series, tag, varint } from './wire-bytes.js';
+import {
+  bytesOf,
+  delimited,
+  fixed64,
+  label,
+  literalBlock,
+  series,
+  tag,
+  varint,
+} from './wire-bytes.js';
 
 const CASES = Number(process.env['TREELINE_FUZZ'] ?? 20_000);
 const ONLY_SEED = process.env['TREELINE_FUZZ_SEED'];
@@ -61,7 +71,8 @@ test('both builds, the reference and fromBinary agree on damaged requests', () =
       tenant: pick(TENANTS, random),
       nowMs: NOW_MS + Math.floor(random() * 3_600_000),
     };
-    if (random() < 0.01) for (const decoder of [...builds, reference]) decoder.forgetAnnouncements();
+    if (random() < 0.01)
+      for (const decoder of [...builds, reference]) decoder.forgetAnnouncements();
 
     const parsed = parse(body);
     verdicts[parsed.verdict]++;
@@ -104,12 +115,16 @@ function parse(body: Uint8Array): Outcome<RequestMessage> & { isStrict?: boolean
   }
 }
 
-/** The generated schema with bytes for strings: then fromBinary does not judge UTF-8, as a receiver may not either. */
+/**
+ * The generated schema with bytes for strings: then fromBinary does not judge UTF-8, as a receiver
+ * may not either.
+ */
 const bytesSchema = ((): DescMessage => {
   const file = clone(FileDescriptorProtoSchema, file_remote_write_v1.proto);
   for (const { field } of file.messageType) {
     for (const each of field) {
-      if (each.type === FieldDescriptorProto_Type.STRING) each.type = FieldDescriptorProto_Type.BYTES;
+      if (each.type === FieldDescriptorProto_Type.STRING)
+        each.type = FieldDescriptorProto_Type.BYTES;
     }
   }
   return createFileRegistry(file, () => undefined).getMessage('prometheus.WriteRequest')!;
@@ -129,7 +144,11 @@ interface PlainRequest {
  * False when the two have nothing to agree on: fromBinary ignores the wire type of a known field, lets a nested field
  * run past its message and skips varints of any length; the reference is stricter there.
  */
-function compareWithFromBinary(body: Uint8Array, parsed: ReturnType<typeof parse>, at: string): boolean {
+function compareWithFromBinary(
+  body: Uint8Array,
+  parsed: ReturnType<typeof parse>,
+  at: string,
+): boolean {
   let bytes: Uint8Array;
   try {
     bytes = uncompressSync(Buffer.from(body)) as Buffer;
@@ -170,11 +189,17 @@ function expectEqual(got: Decoded, wanted: Reference, tenant: string, at: string
   expect(got, at).toMatchObject(counts);
   expect(got.leftOut, at).toMatchObject(leftOut);
   expect(got.rejected, at).toMatchObject(rejected);
-  expect(got.firstRejects.map(({ reason }) => reason), at).toEqual(firstReasons);
+  expect(
+    got.firstRejects.map(({ reason }) => reason),
+    at,
+  ).toEqual(firstReasons);
   for (const { series: text } of got.firstRejects) expect(text.length, at).toBeLessThanOrEqual(200);
   const kept = got.blocks.reduce((sum, block) => sum + block.samples, 0);
   expect(kept + total(got.leftOut) + total(got.rejected), at).toBe(got.received);
-  expect(got.blocks.map(({ partition }) => partition), at).toEqual([...columns.keys()].sort());
+  expect(
+    got.blocks.map(({ partition }) => partition),
+    at,
+  ).toEqual([...columns.keys()].sort());
   for (const block of got.blocks) {
     const message = fromBinary(SampleBlockSchema, block.bytes);
     const want = columns.get(block.partition)!;
@@ -208,7 +233,12 @@ function damage(bytes: Uint8Array, random: Random): void {
     if (kind < 0.4) bytes[at] = Math.floor(random() * 256);
     else if (kind < 0.7) bytes[at]! ^= 1 << Math.floor(random() * 8);
     else if (kind < 0.8) bytes.fill(255, at, at + Math.floor(random() * 12));
-    else bytes.copyWithin(at, Math.floor(random() * bytes.length), Math.floor(random() * bytes.length));
+    else
+      bytes.copyWithin(
+        at,
+        Math.floor(random() * bytes.length),
+        Math.floor(random() * bytes.length),
+      );
   }
 }
 
@@ -217,17 +247,41 @@ function randomRequest(random: Random): number[] {
   for (let n = Math.floor(random() * 6); n > 0; n--) {
     const kind = random();
     if (kind < 0.85) parts.push(...randomSeries(random));
-    else if (kind < 0.92) parts.push(...delimited(3, [...tag(1, 0), 2, ...delimited(2, bytesOf('up'))]));
+    else if (kind < 0.92)
+      parts.push(...delimited(3, [...tag(1, 0), 2, ...delimited(2, bytesOf('up'))]));
     else parts.push(...unknownField(random, 0));
   }
   return parts;
 }
 
-const NAMES = ['namespace', 'pod', 'instance', 'replica', 'ü', 'le', 'job', 'a.very.long.label.name'];
-const VALUES = ['', '1', 'default', 'checkout-7d9f8b6c5d-x2x9z', 'größe', '10.0.0.1:9100', 'x'.repeat(120)];
+const NAMES = [
+  'namespace',
+  'pod',
+  'instance',
+  'replica',
+  'ü',
+  'le',
+  'job',
+  'a.very.long.label.name',
+];
+const VALUES = [
+  '',
+  '1',
+  'default',
+  'checkout-7d9f8b6c5d-x2x9z',
+  'größe',
+  '10.0.0.1:9100',
+  'x'.repeat(120),
+];
 const METRICS = ['up', 'up_total', 'requests', 'scrape_x', 'anomaly', ''];
 /** Malformed: overlong, surrogate, above U+10FFFF, cut off, a lone continuation. */
-const BROKEN_TEXT = [[0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xe2, 0x82], [0x80]];
+const BROKEN_TEXT = [
+  [0xc0, 0x80],
+  [0xed, 0xa0, 0x80],
+  [0xf4, 0x90, 0x80, 0x80],
+  [0xe2, 0x82],
+  [0x80],
+];
 
 function randomSeries(random: Random): number[] {
   const parts: number[][] = [];
@@ -235,7 +289,8 @@ function randomSeries(random: Random): number[] {
   for (const name of NAMES) if (random() < 0.5) parts.push(label(name, pick(VALUES, random)));
   if (random() < 0.06) parts.push(label(pick(NAMES, random), pick(VALUES, random)));
   if (random() < 0.05) parts.push(label(pick(BROKEN_TEXT, random), 'x'));
-  if (random() < 0.05) parts.push(label('text', [...bytesOf('0123456789abcdef'), ...pick(BROKEN_TEXT, random)]));
+  if (random() < 0.05)
+    parts.push(label('text', [...bytesOf('0123456789abcdef'), ...pick(BROKEN_TEXT, random)]));
   if (random() < 0.03) for (let i = 0; i < 60; i++) parts.push(label(`l${i}`, 'v'));
   if (random() < 0.03) parts.push(label('n'.repeat(1020 + Math.floor(random() * 10)), 'v'));
   if (random() < 0.03) parts.push(label('v', 'v'.repeat(8188 + Math.floor(random() * 10))));
@@ -247,11 +302,18 @@ function randomSeries(random: Random): number[] {
   return series(...parts);
 }
 
-const BITS = [0n, 0x3ff0000000000000n, 0x7ff0000000000002n, 0x7ff8000000000001n, 0x8000000000000000n];
+const BITS = [
+  0n,
+  0x3ff0000000000000n,
+  0x7ff0000000000002n,
+  0x7ff8000000000001n,
+  0x8000000000000000n,
+];
 const FAR = [0n, -1n, -(1n << 63n), (1n << 63n) - 1n, BigInt(NOW_MS + 7_000_000)];
 
 function randomSample(random: Random): number[] {
-  const timestamp = random() < 0.1 ? pick(FAR, random) : BigInt(NOW_MS - Math.floor(random() * 1e6));
+  const timestamp =
+    random() < 0.1 ? pick(FAR, random) : BigInt(NOW_MS - Math.floor(random() * 1e6));
   const parts = [fixed64(1, pick(BITS, random)), [...tag(2, 0), ...varint(timestamp)]];
   if (random() < 0.05) parts.push(unknownField(random, 0));
   if (random() < 0.05) parts.reverse();
@@ -276,7 +338,10 @@ function unknownField(random: Random, depth: number): number[] {
   const number = pick([5, 17, 100, 20_000], random);
   switch (Math.floor(random() * 5)) {
     case 0:
-      return [...tag(number, 0), ...varint(Math.floor(random() * 1e9), 1 + Math.floor(random() * 11))];
+      return [
+        ...tag(number, 0),
+        ...varint(Math.floor(random() * 1e9), 1 + Math.floor(random() * 11)),
+      ];
     case 1:
       return fixed64(number, 1n);
     case 2:

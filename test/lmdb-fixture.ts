@@ -1,10 +1,8 @@
 // A data directory of its own for one test, under the system's temporary directory.
 
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type DataDir, openDataDir } from '../src/data-dir.js';
 import type { LmdbLogSettings } from '../src/log/lmdb-log.js';
+import { removeDirectory, temporaryDirectory } from './programs.js';
 
 export const HOUR_MS = 3_600_000;
 
@@ -20,18 +18,13 @@ export function settingsOf(partitions: number, settings: Partial<LmdbLogSettings
   };
 }
 
-export async function emptyDirectory(): Promise<{ path: string; remove(): Promise<void> }> {
-  const path = await mkdtemp(join(tmpdir(), 'treeline-test-'));
-  return { path, remove: () => rm(path, { recursive: true, force: true }) };
-}
-
 export async function withDataDir(body: (dir: DataDir) => Promise<void>): Promise<void> {
-  const { path, remove } = await emptyDirectory();
+  const path = temporaryDirectory('lmdb');
   const dir = await openDataDir(path);
   try {
     await body(dir);
   } finally {
     await dir.close();
-    await remove();
+    removeDirectory(path);
   }
 }

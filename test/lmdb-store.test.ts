@@ -4,11 +4,12 @@ import { expect, test } from 'vitest';
 import { openDataDir } from '../src/data-dir.js';
 import { openLmdbLog } from '../src/log/lmdb-log.js';
 import { openLmdbStore } from '../src/state/lmdb-store.js';
-import { emptyDirectory, settingsOf, withDataDir } from './lmdb-fixture.js';
+import { settingsOf, withDataDir } from './lmdb-fixture.js';
+import { removeDirectory, temporaryDirectory } from './programs.js';
 import { stateContract } from './state-contract.js';
 
 stateContract('lmdb store', async () => {
-  const { path, remove } = await emptyDirectory();
+  const path = temporaryDirectory('store');
   let dir = await openDataDir(path);
   return {
     store: openLmdbStore(dir),
@@ -19,7 +20,7 @@ stateContract('lmdb store', async () => {
     },
     async remove() {
       await dir.close();
-      await remove();
+      removeDirectory(path);
     },
   };
 });

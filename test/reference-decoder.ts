@@ -1,6 +1,7 @@
-// What decode.wasm computes, written to be read: plain TypeScript, BigInt for everything that has 64 bits, objects for
-// everything else. The oracle of the tests, and the explanation for whoever writes the fingerprint in another language.
-// It is a few hundred times slower and keeps every intermediate result.
+// What decode.wasm computes, written to be read: plain TypeScript, BigInt for everything that has
+// 64 bits, objects for everything else. The oracle of the tests, and the explanation for whoever
+// writes the fingerprint in another language. It is a few hundred times slower and keeps every
+// intermediate result.
 
 import {
   ANNOUNCE_INTERVAL_MS,
@@ -91,7 +92,9 @@ export function finish(sum: bigint): bigint {
   return hash ^ (hash >> 33n);
 }
 
-/** A decoder with the same memory of what it has seen as WasmDecoder, except that it never fills up. */
+/**
+ * A decoder with the same memory of what it has seen as WasmDecoder, except that it never fills up.
+ */
 export class ReferenceDecoder {
   readonly #settings: DecoderSettings;
   readonly #known = new Map<bigint, { disposition: Disposition; announcedSeconds: number }>();
@@ -120,7 +123,11 @@ export class ReferenceDecoder {
     for (const known of this.#known.values()) known.announcedSeconds = Number.NEGATIVE_INFINITY;
   }
 
-  #take(result: Reference, series: SeriesMessage, options: { tenant: string; nowMs: number }): void {
+  #take(
+    result: Reference,
+    series: SeriesMessage,
+    options: { tenant: string; nowMs: number },
+  ): void {
     const points = series.samples.length + series.histograms;
     const reject = (reason: RejectReason, samples: number): void => {
       result.rejected[reason] = (result.rejected[reason] ?? 0) + samples;
@@ -135,7 +142,10 @@ export class ReferenceDecoder {
     const labels = this.#keptLabels(series.labels);
     const { fingerprint, partition } = this.#identify(labels, options.tenant);
     let known = this.#known.get(fingerprint);
-    const texts = labels.map(({ name, value }) => ({ name: decodeText(name), value: decodeText(value) }));
+    const texts = labels.map(({ name, value }) => ({
+      name: decodeText(name),
+      value: decodeText(value),
+    }));
     if (!known) {
       const disposition = this.#settings.classify(texts);
       known = { disposition, announcedSeconds: Number.NEGATIVE_INFINITY };
@@ -190,7 +200,10 @@ export class ReferenceDecoder {
   }
 }
 
-/** The first thing wrong, label by label; of one label its number, its name, its value, its name again. */
+/**
+ * The first thing wrong, label by label; of one label its number, its name, its value, its name
+ * again.
+ */
 function judgeLabels(labels: readonly ByteLabel[]): RejectReason | undefined {
   const seen = new Set<string>();
   for (const [i, { name, value }] of labels.entries()) {

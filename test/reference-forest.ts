@@ -1,71 +1,29 @@
 // The forest once more, in plain TypeScript: the readable explanation of the algorithm and the judge of the WebAssembly
 // one, which must agree with it bit for bit, records included. Numbers that the record keeps as f32 are rounded after
-// each operation (`f`), because that is what f32 arithmetic does. The trees are walked one by one.
+// each operation (`f`), because that is what f32 arithmetic does. The trees are walked one by one. The fields are the
+// record's, by name; reference-record.ts puts them into bytes, reference-trees.ts makes the table.
+
+import {
+  drawLevel,
+  exp2,
+  HALVED,
+  log2,
+  NOVELTIES,
+  numberOf,
+  sineOfDay,
+  squash,
+  STEPS,
+  towards,
+  type Trees,
+  VANISHING,
+} from './reference-trees.js';
 
 const f = Math.fround;
-const RECORD_BYTES = 832;
-const TREES = 48;
-const FEATURES = 13;
 const STALE_MARKER = 0x7ff0000000000002n;
 const NO_TIMESTAMP = -(2n ** 63n);
-const KINDS = ['none', 'gauge', 'counter', 'guessed-counter'];
-const VANISHING = f(1e-30);
-
-/** What a 4-bit counter stands for, how rarely it steps on (as a power of two), and how novel its leaf is. */
-const VALUES = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192];
-const STEPS = VALUES.map((value, c) => (c < 15 ? Math.log2(VALUES[c + 1]! - value) : 99));
-const NOVELTIES = VALUES.map((value) => Math.floor(65535 / (1 + value)));
-const HALVED = [0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
-
-/** The table that all series share: per tree four features and four cuts. */
-export interface Trees {
-  features: number[][];
-  cuts: number[][];
-}
-
-export function plantTrees(seed: number): Trees {
-  let state = seed;
-  const fraction = (): number => {
-    state = (state + 0x9e3779b9) | 0;
-    let h = Math.imul(state ^ (state >>> 16), 0x21f0aaad);
-    h = Math.imul(h ^ (h >>> 15), 0xd35a2d97);
-    return ((h ^ (h >>> 15)) >>> 0) / 2 ** 32;
-  };
-  const shuffled = (count: number): number[] => {
-    const order = Array.from({ length: count }, (_, i) => i);
-    for (let i = count - 1; i > 0; i--) {
-      const k = Math.floor(fraction() * (i + 1));
-      [order[i], order[k]] = [order[k]!, order[i]!];
-    }
-    return order;
-  };
-  const deck: number[] = [];
-  const features: number[][] = [];
-  for (let tree = 0; tree < TREES; tree++) {
-    const dealt: number[] = [];
-    while (dealt.length < 4) {
-      let k = 0;
-      for (; ; k++) {
-        if (k >= deck.length) deck.push(...shuffled(FEATURES));
-        if (!dealt.includes(deck[k]!)) break;
-      }
-      dealt.push(...deck.splice(k, 1));
-    }
-    features.push(shuffled(4).map((k) => dealt[k]!));
-  }
-  const cuts = features.map(() => [0, 0, 0, 0]);
-  for (let feature = 0; feature < FEATURES; feature++) {
-    const places = features.flatMap((four, tree) =>
-      four.flatMap((used, level) => (used === feature ? [{ tree, level }] : [])),
-    );
-    const order = shuffled(places.length);
-    for (const [i, { tree, level }] of places.entries()) {
-      const part = (order[i]! + fraction()) / places.length;
-      cuts[tree]![level] = Math.ceil((0.115 + (0.885 - 0.115) * part) * 254.5);
-    }
-  }
-  return { features, cuts };
-}
+export const KINDS = ['none', 'gauge', 'counter', 'guessed-counter'];
+const TREES = 48;
+const CAUSES = ['none', 'novelty', 'magnitude', 'quiet'];
 
 export interface Row {
   outcome: string;
@@ -81,67 +39,73 @@ export interface Row {
 
 /** One series: what its record holds, by name. */
 export class ReferenceSeries {
-  readonly #trees: Trees;
-  #kind: number;
-  #lastTimestamp = NO_TIMESTAMP;
-  #lastBits = 0n;
-  #origin = 0;
-  #onset = 0n;
-  #lastAnomalous = 0n;
-  #samples = 0;
-  #interval = 0;
-  #centre = 0;
-  #spread = 0;
-  #volatilityFast = 0;
-  #volatilitySlow = 0;
-  #means = new Float32Array(8);
-  #scales = new Float32Array(9);
-  #low = 0;
-  #high = 0;
-  #smooth = 0;
-  #novelty = { max: 0, usual: 0, fill: 0, blocks: 0 };
-  #magnitude = { max: 0, usual: 3, fill: 0, blocks: 0 };
-  #hour = { bin: -1, sum: 0, samples: 0 };
-  #highest = { rarity: 0, age: 0 };
-  #score = 0;
-  #peak = 0;
-  #cause = 0;
-  #calm = 0;
-  #isOpen = false;
-  #expected = 0;
-  #halfWidth = 0;
-  #quiet = { previous: 0, step: 0, longest: 0, run: 0, moves: 0, isReported: false };
-  #isStale = false;
-  #isBack = false;
-  #leaves = new Uint8Array(TREES);
-  #visits = new Uint8Array(48);
-  #hours = new Float32Array(48);
-  #counters = new Uint8Array(TREES * 16);
+  readonly trees: Trees;
+  kind: number;
+  lastTimestamp = NO_TIMESTAMP;
+  lastBits = 0n;
+  origin = 0;
+  onset = 0n;
+  lastAnomalous = 0n;
+  samples = 0;
+  interval = 0;
+  centre = 0;
+  spread = 0;
+  volatilityFast = 0;
+  volatilitySlow = 0;
+  means = new Float32Array(8);
+  scales = new Float32Array(9);
+  low = 0;
+  high = 0;
+  smooth = 0;
+  novelty = { max: 0, usual: 0, fill: 0, blocks: 0 };
+  magnitude = { max: 0, usual: 3, fill: 0, blocks: 0 };
+  hour = { bin: -1, sum: 0, samples: 0 };
+  highest = { rarity: 0, age: 0 };
+  score = 0;
+  peak = 0;
+  cause = 0;
+  calm = 0;
+  isOpen = false;
+  expected = 0;
+  halfWidth = 0;
+  quiet = { previous: 0, step: 0, longest: 0, run: 0, moves: 0, isReported: false };
+  isStale = false;
+  isBack = false;
+  leaves = new Uint8Array(TREES);
+  visits = new Uint8Array(48);
+  hours = new Float32Array(48);
+  counters = new Uint8Array(TREES * 16);
 
   constructor(trees: Trees, kind: string) {
-    this.#trees = trees;
-    this.#kind = KINDS.indexOf(kind);
+    this.trees = trees;
+    this.kind = KINDS.indexOf(kind);
   }
 
   observe(timestamp: bigint, bits: bigint): Row {
     const row: Row = {
-      outcome: 'applied', score: NaN, alarm: 0, flag: Number(this.#isOpen),
-      value: NaN, expected: NaN, lower: NaN, upper: NaN,
+      outcome: 'applied',
+      score: NaN,
+      alarm: 0,
+      flag: Number(this.isOpen),
+      value: NaN,
+      expected: NaN,
+      lower: NaN,
+      upper: NaN,
     };
-    if (timestamp < this.#lastTimestamp) return { ...row, outcome: 'late' };
-    if (timestamp === this.#lastTimestamp) {
-      return { ...row, outcome: bits === this.#lastBits ? 'duplicate' : 'conflict' };
+    if (timestamp < this.lastTimestamp) return { ...row, outcome: 'late' };
+    if (timestamp === this.lastTimestamp) {
+      return { ...row, outcome: bits === this.lastBits ? 'duplicate' : 'conflict' };
     }
-    const isFirst = this.#lastTimestamp === NO_TIMESTAMP;
-    const elapsed = Number(timestamp) - Number(this.#lastTimestamp);
+    const isFirst = this.lastTimestamp === NO_TIMESTAMP;
+    const elapsed = Number(timestamp) - Number(this.lastTimestamp);
     const elapsedMs = isFirst ? 0 : Math.max(1, elapsed);
-    const previousBits = this.#lastBits;
-    this.#lastTimestamp = timestamp;
-    this.#lastBits = bits;
-    this.#isStale = bits === STALE_MARKER;
-    if (this.#isStale) {
-      this.#isBack = true;
-      if (this.#isOpen) row.event = this.#end();
+    const previousBits = this.lastBits;
+    this.lastTimestamp = timestamp;
+    this.lastBits = bits;
+    this.isStale = bits === STALE_MARKER;
+    if (this.isStale) {
+      this.isBack = true;
+      if (this.isOpen) row.event = this.end();
       return { ...row, flag: 0 };
     }
     const number = numberOf(bits);
@@ -149,107 +113,107 @@ export class ReferenceSeries {
 
     let value = number;
     const previous = numberOf(previousBits);
-    if (this.#kind === 3 && Number.isFinite(previous) && number < previous) {
+    if (this.kind === 3 && Number.isFinite(previous) && number < previous) {
       if (number >= 0.5 * previous || number < 0) {
-        if (this.#isOpen) row.event = this.#end();
-        this.#becomeGauge();
+        if (this.isOpen) row.event = this.end();
+        this.becomeGauge();
       }
     }
-    if (this.#kind !== 1) {
+    if (this.kind !== 1) {
       if (isFirst || !Number.isFinite(previous)) return row;
       const growth = number >= previous ? number - previous : Math.max(number, 0);
       value = Math.min(1e300, growth / (elapsedMs / 1000));
     }
-    if (this.#samples === 0) this.#origin = value;
-    const distance = value - this.#origin;
+    if (this.samples === 0) this.origin = value;
+    const distance = value - this.origin;
     const isNear = Math.abs(distance) < 1e-30;
     const x = isNear ? 0 : f(Math.max(-1e30, Math.min(1e30, distance)));
 
-    const { score, isAlarm, cause } = this.#scoreValue(x, timestamp, elapsedMs);
-    this.#score = score;
+    const { score, isAlarm, cause } = this.scoreValue(x, timestamp, elapsedMs);
+    this.score = score;
     row.score = score;
     row.alarm = isAlarm ? score : 0;
     row.value = value;
-    row.expected = this.#origin + this.#expected;
-    row.lower = row.expected - this.#halfWidth;
-    row.upper = row.expected + this.#halfWidth;
-    const event = this.#judge(timestamp, score, cause);
+    row.expected = this.origin + this.expected;
+    row.lower = row.expected - this.halfWidth;
+    row.upper = row.expected + this.halfWidth;
+    const event = this.judge(timestamp, score, cause);
     if (event !== undefined) row.event = event;
-    row.flag = Number(this.#isOpen);
+    row.flag = Number(this.isOpen);
     return row;
   }
 
   /** Score, then learn. `x` is the value's distance from the series' first one. */
-  #scoreValue(
+  scoreValue(
     x: number,
     timestamp: bigint,
     elapsedMs: number,
   ): { score: number; isAlarm: boolean; cause: number } {
-    const n = this.#samples;
-    this.#samples = n + 1;
+    const n = this.samples;
+    this.samples = n + 1;
     const young = f(1 / f(f(n) + 1));
-    if (this.#learnInterval(n, young, elapsedMs) || this.#isBack) {
-      this.#isBack = false;
-      this.#means.fill(x, 0, 3);
-      this.#centre = x;
+    if (this.learnInterval(n, young, elapsedMs) || this.isBack) {
+      this.isBack = false;
+      this.means.fill(x, 0, 3);
+      this.centre = x;
     }
-    const isStuck = this.#learnQuiet(n, young, x);
-    const range = f(this.#high - this.#low);
+    const isStuck = this.learnQuiet(n, young, x);
+    const range = f(this.high - this.low);
 
     // How far outside the range seen so far, in widths of it.
-    const outside = Math.max(f(x - this.#high), f(this.#low - x));
+    const outside = Math.max(f(x - this.high), f(this.low - x));
     const exceed = outside <= 0 ? 0 : range > 0 ? Math.min(1e6, f(outside / range)) : 1;
     const beyond = log2(f(1 + f(30 * exceed)));
 
     // How large the residual is, in units of its usual size.
-    const residual = Math.abs(f(x - this.#centre));
-    const spread = Math.max(this.#spread, f(f(1e-6) * range));
+    const residual = Math.abs(f(x - this.centre));
+    const spread = Math.max(this.spread, f(f(1e-6) * range));
     const size = log2(f(1 + (spread > 0 ? Math.min(16777216, f(residual / spread)) : 0)));
-    const reach = f(exp2(f(f(f(1.2) * this.#magnitude.usual) + 0.53125)) - 1);
-    this.#expected = this.#centre;
-    this.#halfWidth = f(Math.min(3e38, spread * reach));
+    const reach = f(exp2(f(f(f(1.2) * this.magnitude.usual) + 0.53125)) - 1);
+    this.expected = this.centre;
+    this.halfWidth = f(Math.min(3e38, spread * reach));
     const floor = f(f(f(1e-9) * range) + VANISHING);
-    const faster = log2(f(this.#volatilityFast + floor));
-    const slower = log2(f(this.#volatilitySlow + floor));
-    this.#centre = towards(this.#centre, x, Math.max(f(1 / 6), young));
-    this.#spread = towards(this.#spread, residual, Math.max(f(1 / 1440), young));
-    this.#volatilityFast = towards(this.#volatilityFast, residual, Math.max(f(1 / 20), young));
-    this.#volatilitySlow = towards(this.#volatilitySlow, residual, Math.max(f(1 / 4000), young));
+    const faster = log2(f(this.volatilityFast + floor));
+    const slower = log2(f(this.volatilitySlow + floor));
+    this.centre = towards(this.centre, x, Math.max(f(1 / 6), young));
+    this.spread = towards(this.spread, residual, Math.max(f(1 / 1440), young));
+    this.volatilityFast = towards(this.volatilityFast, residual, Math.max(f(1 / 20), young));
+    this.volatilitySlow = towards(this.volatilitySlow, residual, Math.max(f(1 / 4000), young));
 
-    const features = this.#features(x, n, young, range, timestamp);
+    const features = this.features(x, n, young, range, timestamp);
     features.push(squash(f(0.25 * f(faster - slower)), 1));
 
-    const interval = Math.min(f(11.813781191217037), Math.max(0, this.#interval));
+    const interval = Math.min(f(11.813781191217037), Math.max(0, this.interval));
     const shrink = f(range * Math.min(f(1 / 20000), f(exp2(interval) / f(6e7))));
-    this.#low = Math.min(x, f(this.#low + shrink));
-    this.#high = Math.max(x, f(this.#high - shrink));
+    this.low = Math.min(x, f(this.low + shrink));
+    this.high = Math.max(x, f(this.high - shrink));
 
-    const rarityOfLeaf = f(3 * log2(this.#descend(features, n)));
+    const rarityOfLeaf = f(3 * log2(this.descend(features, n)));
     const fine = f(f(8.228818690495881) - interval);
-    const novelty = this.#noveltyRarity(rarityOfLeaf, f(3 * beyond), fine);
-    const magnitude = this.#magnitudeRarity(size);
+    const novelty = this.noveltyRarity(rarityOfLeaf, f(3 * beyond), fine);
+    const magnitude = this.magnitudeRarity(size);
     const rarity = n < 100 ? 0 : Math.max(novelty, magnitude);
     const score = Math.max(0, f(f(rarity - 10) / 5));
-    const isAlarm = n >= 100 && this.#isNewRecord(rarity) && rarity >= 15;
+    const isAlarm = n >= 100 && this.isNewRecord(rarity) && rarity >= 15;
     if (isStuck && score < f(1.2)) return { score: f(1.2), isAlarm: true, cause: 3 };
     return { score, isAlarm, cause: novelty >= magnitude ? 1 : 2 };
   }
 
   /** log2 of the usual seconds between samples. True after a gap of more than five of them. */
-  #learnInterval(n: number, young: number, elapsedMs: number): boolean {
+  learnInterval(n: number, young: number, elapsedMs: number): boolean {
     if (n === 0) return false;
     const elapsed = log2(Math.max(1, f(elapsedMs / 1000)));
-    const off = f(elapsed - this.#interval);
-    if (n === 1) this.#interval = elapsed;
+    const off = f(elapsed - this.interval);
+    if (n === 1) this.interval = elapsed;
     else {
       const step = Math.max(-1, Math.min(1, off));
-      this.#interval = f(this.#interval + f(Math.max(1 / 64, young) * step));
+      this.interval = f(this.interval + f(Math.max(1 / 64, young) * step));
     }
     return n > 1 && off > f(2.321928094887362);
   }
 
-  #learnQuiet(n: number, young: number, x: number): boolean {
-    const quiet = this.#quiet;
+  learnQuiet(n: number, young: number, x: number): boolean {
+    const quiet = this.quiet;
     const move = n === 0 ? 0 : Math.abs(f(x - quiet.previous));
     let isStuck = false;
     if (move > f(f(0.02) * quiet.step)) {
@@ -271,32 +235,32 @@ export class ReferenceSeries {
   }
 
   /** Features 0..11 as bytes; means, scales and season learn. */
-  #features(x: number, n: number, young: number, range: number, timestamp: bigint): number[] {
+  features(x: number, n: number, young: number, range: number, timestamp: bigint): number[] {
     const minute = Math.floor(Number(timestamp) / 60000);
     const minuteOfWeek = minute - 10080 * Math.floor(minute / 10080);
-    const seasonal = this.#seasonal(minuteOfWeek, x);
+    const seasonal = this.seasonal(minuteOfWeek, x);
     const residuals: number[] = [];
     let shorter = x;
     for (let k = 0; k < 8; k++) {
       const rate = k < 7 ? f(1 / (1.5 * 3 ** k)) : f(1 / 4000);
-      this.#means[k] = towards(this.#means[k]!, x, Math.max(rate, young));
-      residuals.push(k < 7 ? f(shorter - this.#means[k]!) : seasonal);
-      shorter = this.#means[k]!;
+      this.means[k] = towards(this.means[k]!, x, Math.max(rate, young));
+      residuals.push(k < 7 ? f(shorter - this.means[k]!) : seasonal);
+      shorter = this.means[k]!;
     }
-    const smooth = f(this.#smooth + f(f(1 / 24) * f(seasonal - this.#smooth)));
-    this.#smooth = Math.abs(smooth) < VANISHING ? 0 : smooth;
-    residuals.push(this.#smooth);
+    const smooth = f(this.smooth + f(f(1 / 24) * f(seasonal - this.smooth)));
+    this.smooth = Math.abs(smooth) < VANISHING ? 0 : smooth;
+    residuals.push(this.smooth);
 
     const rate = Math.max(f(1 / 4000), young);
     const features = residuals.map((residual, k) => {
-      const kept = this.#scales[k]!;
+      const kept = this.scales[k]!;
       const scale = Math.max(kept, f(f(1e-3) * range), VANISHING);
       let aim = Math.abs(residual);
       if (kept > (n >= 30 ? 0 : f(3e38))) aim = Math.min(aim, f(8 * scale));
-      this.#scales[k] = towards(kept, aim, rate);
+      this.scales[k] = towards(kept, aim, rate);
       return squash(residual, f(4 * scale));
     });
-    const place = range > 0 ? f(f(x - this.#low) / range) : 0.5;
+    const place = range > 0 ? f(f(x - this.low) / range) : 0.5;
     const inRange = f(0.25 + f(0.5 * Math.max(-0.5, Math.min(1.5, place))));
     features.push(Math.trunc(f(inRange * 254.5)));
     const minuteOfDay = minuteOfWeek % 1440;
@@ -307,12 +271,12 @@ export class ReferenceSeries {
   }
 
   /** Distance from what this hour of the day usually has. The week begins on a Thursday. */
-  #seasonal(minuteOfWeek: number, x: number): number {
+  seasonal(minuteOfWeek: number, x: number): number {
     const day = Math.floor(minuteOfWeek / 1440);
     const hour = Math.floor((minuteOfWeek % 1440) / 60);
     const isWeekend = day === 2 || day === 3;
     const bin = isWeekend ? hour + 24 : hour;
-    const open = this.#hour;
+    const open = this.hour;
     if (bin === open.bin) {
       if (open.samples < 65535) {
         open.sum = f(open.sum + x);
@@ -320,43 +284,43 @@ export class ReferenceSeries {
       }
     } else {
       if (open.bin >= 0) {
-        const visits = Math.min(15, this.#visits[open.bin]! + 1);
-        const mean = this.#hours[open.bin]!;
+        const visits = Math.min(15, this.visits[open.bin]! + 1);
+        const mean = this.hours[open.bin]!;
         const rate = Math.max(f(0.1), f(1 / visits));
-        this.#visits[open.bin] = visits;
-        this.#hours[open.bin] = f(mean + f(rate * f(f(open.sum / open.samples) - mean)));
+        this.visits[open.bin] = visits;
+        this.hours[open.bin] = f(mean + f(rate * f(f(open.sum / open.samples) - mean)));
       }
-      this.#hour = { bin, sum: x, samples: 1 };
+      this.hour = { bin, sum: x, samples: 1 };
     }
     for (const known of [bin, isWeekend ? hour : hour + 24]) {
-      if (this.#visits[known]! > 0) return f(x - this.#hours[known]!);
+      if (this.visits[known]! > 0) return f(x - this.hours[known]!);
     }
-    return f(x - this.#means[7]!);
+    return f(x - this.means[7]!);
   }
 
   /** 1 + the mean novelty of the 48 leaves over 0.02; then the leaves count. */
-  #descend(features: number[], n: number): number {
+  descend(features: number[], n: number): number {
     let sum = 0;
     for (let tree = 0; tree < TREES; tree++) {
       let leaf = 0;
       for (let level = 0; level < 4; level++) {
         const isAbove =
-          features[this.#trees.features[tree]![level]!]! >= this.#trees.cuts[tree]![level]!;
+          features[this.trees.features[tree]![level]!]! >= this.trees.cuts[tree]![level]!;
         leaf = 2 * leaf + Number(isAbove);
       }
       const at = 16 * tree + leaf;
-      const counter = this.#counters[at]!;
+      const counter = this.counters[at]!;
       sum += NOVELTIES[counter]!;
-      const isNew = n === 0 || leaf !== this.#leaves[tree] || (n + tree) % 16 === 0;
-      if (isNew && drawLevel(n, tree >> 4) >= STEPS[counter]!) this.#counters[at] = counter + 1;
-      this.#leaves[tree] = leaf;
+      const isNew = n === 0 || leaf !== this.leaves[tree] || (n + tree) % 16 === 0;
+      if (isNew && drawLevel(n, tree >> 4) >= STEPS[counter]!) this.counters[at] = counter + 1;
+      this.leaves[tree] = leaf;
     }
-    if (n % 16384 === 16383) this.#counters = this.#counters.map((counter) => HALVED[counter]!);
+    if (n % 16384 === 16383) this.counters = this.counters.map((counter) => HALVED[counter]!);
     return f(f(f(sum) * f(1 / (65535 * 48 * 0.02))) + 1);
   }
 
-  #noveltyRarity(ofLeaf: number, ofRange: number, fine: number): number {
-    const kept = this.#novelty;
+  noveltyRarity(ofLeaf: number, ofRange: number, fine: number): number {
+    const kept = this.novelty;
     const dead = f(4 + f(1.5 * Math.max(0, Math.min(5, fine))));
     const excess = kept.blocks > 0 ? f(ofLeaf - f(f(0.4) * kept.usual)) : 0;
     const news = ofRange < dead ? 0 : ofRange;
@@ -364,13 +328,13 @@ export class ReferenceSeries {
     if (++kept.fill >= 80) {
       const rate = Math.max(f(0.1), f(1 / (kept.blocks + 1)));
       kept.usual = f(kept.usual + f(rate * f(kept.max - kept.usual)));
-      this.#novelty = { ...kept, max: 0, fill: 0, blocks: Math.min(255, kept.blocks + 1) };
+      this.novelty = { ...kept, max: 0, fill: 0, blocks: Math.min(255, kept.blocks + 1) };
     }
     return f(f(f(10 + excess) + news) - f(0.5 * fine));
   }
 
-  #magnitudeRarity(size: number): number {
-    const kept = this.#magnitude;
+  magnitudeRarity(size: number): number {
+    const kept = this.magnitude;
     const excess = f(f(size - f(f(1.2) * kept.usual)) - 0.5);
     kept.max = Math.max(kept.max, size);
     if (++kept.fill >= 200) {
@@ -378,53 +342,59 @@ export class ReferenceSeries {
       const rate = Math.max(f(0.02), f(1 / (kept.blocks + 1)));
       const step = kept.blocks === 0 ? off : f(f(rate * off) * (off > 0 ? f(1.4) : f(0.6)));
       const blocks = Math.min(255, kept.blocks + 1);
-      this.#magnitude = { max: 0, usual: f(kept.usual + step), fill: 0, blocks };
+      this.magnitude = { max: 0, usual: f(kept.usual + step), fill: 0, blocks };
     }
     return f(10 + Math.min(20, f(160 * excess)));
   }
 
-  #isNewRecord(rarity: number): boolean {
-    const { rarity: highest, age } = this.#highest;
+  isNewRecord(rarity: number): boolean {
+    const { rarity: highest, age } = this.highest;
     if (rarity > f(highest + (highest > 0 ? f(0.8) : 0))) {
-      this.#highest = { rarity, age: 0 };
+      this.highest = { rarity, age: 0 };
       return true;
     }
     const isOver = age + 1 >= 120 || highest < f(0.03);
-    this.#highest = { rarity: isOver ? 0 : f(highest - f(0.03)), age: Math.min(120, age + 1) };
+    this.highest = { rarity: isOver ? 0 : f(highest - f(0.03)), age: Math.min(120, age + 1) };
     return false;
   }
 
   /** Opens, raises and closes the anomaly. */
-  #judge(timestamp: bigint, score: number, cause: number): Row['event'] {
+  judge(timestamp: bigint, score: number, cause: number): Row['event'] {
     if (score > 1) {
-      this.#lastAnomalous = timestamp;
-      this.#calm = 0;
-      const isNew = !this.#isOpen;
-      if (!isNew && score < f(f(1.1) * this.#peak)) return undefined;
-      if (isNew) this.#onset = timestamp;
-      this.#isOpen = true;
-      this.#peak = score;
-      this.#cause = cause;
-      return this.#event(isNew ? 'onset' : 'peak', timestamp);
+      this.lastAnomalous = timestamp;
+      this.calm = 0;
+      const isNew = !this.isOpen;
+      if (!isNew && score < f(f(1.1) * this.peak)) return undefined;
+      if (isNew) this.onset = timestamp;
+      this.isOpen = true;
+      this.peak = score;
+      this.cause = cause;
+      return this.event(isNew ? 'onset' : 'peak', timestamp);
     }
-    if (!this.#isOpen) return undefined;
-    this.#calm = Math.min(5, this.#calm + 1);
-    const calmMs = Number(timestamp) - Number(this.#lastAnomalous);
-    return this.#calm >= 5 && calmMs >= 60000 ? this.#end() : undefined;
+    if (!this.isOpen) return undefined;
+    this.calm = Math.min(5, this.calm + 1);
+    const calmMs = Number(timestamp) - Number(this.lastAnomalous);
+    return this.calm >= 5 && calmMs >= 60000 ? this.end() : undefined;
   }
 
-  #event(phase: string, timestamp: bigint): Row['event'] {
-    const cause = ['none', 'novelty', 'magnitude', 'quiet'][this.#cause]!;
-    return { phase, cause, onset: this.#onset, timestamp };
+  event(phase: string, timestamp: bigint): Row['event'] {
+    return { phase, cause: CAUSES[this.cause]!, onset: this.onset, timestamp };
   }
 
-  #end(): NonNullable<Row['event']> {
-    const event = this.#event('end', this.#lastAnomalous)!;
-    this.#isOpen = false;
-    this.#onset = 0n;
-    this.#lastAnomalous = 0n;
-    this.#peak = 0;
-    this.#cause = 0;
-    this.#calm = 0;
+  end(): NonNullable<Row['event']> {
+    const event = this.event('end', this.lastAnomalous)!;
+    this.isOpen = false;
+    this.onset = 0n;
+    this.lastAnomalous = 0n;
+    this.peak = 0;
+    this.cause = 0;
+    this.calm = 0;
     return event;
   }
+
+  /** A fall that no restart explains: the series begins anew, but what it last sent is still a duplicate. */
+  becomeGauge(): void {
+    const { lastTimestamp, lastBits } = this;
+    Object.assign(this, new ReferenceSeries(this.trees, 'gauge'), { lastTimestamp, lastBits });
+  }
+}

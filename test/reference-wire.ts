@@ -1,6 +1,6 @@
-// Snappy and the remote-write 1.0 message in plain TypeScript, written to be read: the part of the reference decoder that
-// decides whether a request is well-formed. Every message becomes a list of fields, every field is checked against the
-// end of the message that it is in.
+// Snappy and the remote-write 1.0 message in plain TypeScript, written to be read: the part of the
+// reference decoder that decides whether a request is well-formed. Every message becomes a list of
+// fields, every field is checked against the end of the message that it is in.
 
 import { DECODED_BYTES_MAX, REQUEST_SAMPLES_MAX, REQUEST_SERIES_MAX } from '../src/limits.js';
 
@@ -37,7 +37,9 @@ export interface RequestMessage {
   hasOddWireType: boolean;
 }
 
-/** One field of a message; for a length-delimited one `start` and `end` are those of its content. */
+/**
+ * One field of a message; for a length-delimited one `start` and `end` are those of its content.
+ */
 interface Field {
   number: number;
   wireType: number;
@@ -99,7 +101,10 @@ export function uncompressReference(body: Uint8Array): Uint8Array {
   return out;
 }
 
-/** Field number and wire type of everything fromBinary knows, to see where it would read something else. */
+/**
+ * Field number and wire type of everything fromBinary knows, to see where it would read something
+ * else.
+ */
 const KNOWN: Record<string, Record<number, readonly number[]>> = {
   request: { 1: [2], 3: [2] },
   series: { 1: [2], 2: [2], 3: [2], 4: [2] },
@@ -119,7 +124,8 @@ export function parseRequest(bytes: Uint8Array): RequestMessage {
   try {
     parseInto(request, bytes);
   } catch (error) {
-    // A decoder that ignores wire types was somewhere else by now, so nothing can be said of what it meets.
+    // A decoder that ignores wire types was somewhere else by now, so nothing can be said of what
+    // it meets.
     if (error instanceof Refused && request.hasOddWireType) error.isStrict = true;
     throw error;
   }
@@ -207,7 +213,10 @@ function* readFields(
     start: number;
     end: number;
     depth: number;
-    /** Called for the fields of this message, not for those inside a group, before their content is read. */
+    /**
+     * Called for the fields of this message, not for those inside a group, before their content is
+     * read.
+     */
     onTag: (number: number, wireType: number) => void;
   },
 ): Generator<Field> {
@@ -215,7 +224,8 @@ function* readFields(
   const { end } = message;
   const bad = (why: string, isStrict = false): Refused =>
     new Refused('bad_protobuf', `${why} at ${at}`, isStrict);
-  // Past the end of the message but not of the request: a decoder that only checks the latter reads on.
+  // Past the end of the message but not of the request: a decoder that only checks the latter reads
+  // on.
   const overrun = (to: number): Refused => bad('field past its message', to <= bytes.length);
   const varint = (isStrict: boolean): bigint => {
     let value = 0n;

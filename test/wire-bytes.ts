@@ -26,7 +26,8 @@ export function bytesOf(text: string): number[] {
 }
 
 export function label(name: string | number[], value: string | number[]): number[] {
-  const raw = (text: string | number[]): number[] => (typeof text === 'string' ? bytesOf(text) : text);
+  const raw = (text: string | number[]): number[] =>
+    typeof text === 'string' ? bytesOf(text) : text;
   return delimited(1, [...delimited(1, raw(name)), ...delimited(2, raw(value))]);
 }
 

@@ -1,6 +1,7 @@
-// From records to blocks: one protobuf SampleBlock (proto/sample_block.proto) per touched partition, written once and in
-// place. First every series is counted, so that each block's size is known; then tags and lengths are written; then the
-// series go through the request a second time and write behind their partition's cursors.
+// From records to blocks: one protobuf SampleBlock (proto/sample_block.proto) per touched
+// partition, written once and in place. First every series is counted, so that each block's size is
+// known; then tags and lengths are written; then the series go through the request a second time
+// and write behind their partition's cursors.
 //
 //   block = [0a tenant] { 32 SeriesInfo } 12 n fingerprints 1a n timestamps 22 n value bits     (n = 8 x samples)
 
@@ -13,7 +14,7 @@ import {
   settings,
   tenantRegion,
 } from './layout';
-import { findName, namedLabel, NO_NAME, stripsAny } from './names';
+import { findName, NO_NAME, namedLabel, stripsAny } from './names';
 import { NATIVE_HISTOGRAM, TOO_FAR_IN_FUTURE } from './reasons';
 import { leaveOut, reject, results } from './results';
 import { dispositionOf, KEEP, takeAnnouncement } from './series-cache';
@@ -127,7 +128,10 @@ function writeSamples(record: SeriesRecord, futureAfter: i64): void {
   partition.valueCursor = <u32>(values + written);
 }
 
-/** Lists the labels that a series is made of, without empty values and stripped names, and returns how many. */
+/**
+ * Lists the labels that a series is made of, without empty values and stripped names, and returns
+ * how many.
+ */
 export function listKeptLabels(record: SeriesRecord): u32 {
   const count = listLabels(record);
   let kept: u32 = 0;

@@ -1,6 +1,6 @@
-// Why a whole request is refused. A function that meets the reason calls `fail` and returns its 0, which is never a
-// valid position because every region starts above the static memory; callers pass the 0 on. The codes are part of
-// the interface with the host, which turns them into sentences.
+// Why a whole request is refused. A function that meets the reason calls `fail` and returns its 0,
+// which is never a valid position because every region starts above the static memory; callers pass
+// the 0 on. The codes are part of the interface with the host, which turns them into sentences.
 
 export const BODY_EMPTY: u32 = 1;
 export const BODY_FRAMED: u32 = 2;
@@ -19,7 +19,9 @@ export const SERIES_ABOVE_LIMIT: u32 = 14;
 export const SAMPLES_ABOVE_LIMIT: u32 = 15;
 
 export let failureCode: u32 = 0;
-/** Where in linear memory it was found: in the body for snappy, in the decoded bytes for protobuf. */
+/**
+ * Where in linear memory it was found: in the body for snappy, in the decoded bytes for protobuf.
+ */
 export let failurePosition: usize = 0;
 
 export function fail(code: u32, position: usize): usize {

@@ -1,10 +1,11 @@
-// decode.wasm: from the compressed body of a remote-write request to blocks for the log, in one call as long as every
-// series is known. The host writes the settings, calls `placeRegions`, and instantiates again with that much memory;
-// then per request it fills the body and the tenant and calls `decode`. When that returns n > 0, the host says what is
-// to become of the n new series (`newSeries`, `labelsOf`, `settle`) and calls `emit`. Imports are the memory and abort.
+// decode.wasm: from the compressed body of a remote-write request to blocks for the log, in one
+// call as long as every series is known. The host writes the settings, calls `placeRegions`, and
+// instantiates again with that much memory; then per request it fills the body and the tenant and
+// calls `decode`. When that returns n > 0, the host says what is to become of the n new series
+// (`newSeries`, `labelsOf`, `settle`) and calls `emit`. Imports are the memory and abort.
 
-import { failureCode as code, failurePosition as position } from './failure';
 import { listKeptLabels, writeBlocks } from './columns';
+import { failureCode as code, failurePosition as position } from './failure';
 import { setTenant } from './labels';
 import {
   bodyRegion,
@@ -66,7 +67,7 @@ function lookUp(): void {
     const entry = findEntry(record.fingerprint);
     record.entry = <u32>changetype<usize>(entry);
     if (!wantsDisposition(entry)) continue;
-    store<u32>(newSeriesRegion + (<usize>r.newSeries << 2), i);
+    store<u32>(newSeriesRegion + ((<usize>r.newSeries) << 2), i);
     r.newSeries++;
   }
 }
@@ -74,7 +75,7 @@ function lookUp(): void {
 /** The series record of the `index`th new series. */
 export function newSeries(index: u32): u32 {
   assert(index < results().newSeries);
-  return load<u32>(newSeriesRegion + (<usize>index << 2));
+  return load<u32>(newSeriesRegion + ((<usize>index) << 2));
 }
 
 export function settle(series: u32, disposition: u32): void {

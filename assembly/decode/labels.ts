@@ -1,11 +1,12 @@
-// The labels of one series: each is judged, hashed and added to the running sums; nothing is kept of them but the
-// sums, and where their names are until the next series. The first thing found wrong is the reason of the series:
-// labels in the order in which they were sent, and of one label its number, its name, its value, then whether the
-// name came before. After a reason only the structure of the bytes is still checked.
+// The labels of one series: each is judged, hashed and added to the running sums; nothing is kept
+// of them but the sums, and where their names are until the next series. The first thing found
+// wrong is the reason of the series: labels in the order in which they were sent, and of one label
+// its number, its name, its value, then whether the name came before. After a reason only the
+// structure of the bytes is still checked.
 
-import { MemoEntry, SeenName, seenRegion, settings } from './layout';
 import { memoHolds, memoKeep, memoSlot } from './label-memo';
-import { findName, namedLabel, NO_NAME, partitionSum } from './names';
+import { MemoEntry, SeenName, seenRegion, settings } from './layout';
+import { findName, NO_NAME, namedLabel, partitionSum } from './names';
 import {
   DUPLICATE_LABEL,
   EMPTY_LABEL_NAME,
@@ -26,7 +27,8 @@ const LABEL_DEPTH: i32 = 3;
 const NAME_TAG: u32 = 0x0a;
 const VALUE_TAG: u32 = 0x12;
 
-// Traits of a label: the low byte is the index in the name table plus 1 when the label counts for the partition.
+// Traits of a label: the low byte is the index in the name table plus 1 when the label counts for
+// the partition.
 const TRAIT_INDEX_MASK: u32 = 0xff;
 const TRAIT_METRIC_NAME: u32 = 0x100;
 
@@ -156,7 +158,7 @@ function admit(nameHash: u64, labelHash: u64, traits: u32, name: usize, bytes: u
     reason = TOO_MANY_LABELS;
     return;
   }
-  const bit = <u64>1 << (nameHash >> 58);
+  const bit = (<u64>1) << (nameHash >> 58);
   if ((seenBits & bit) != 0 && wasSeen(nameHash, name, bytes)) {
     reason = DUPLICATE_LABEL;
     return;
@@ -172,7 +174,7 @@ function admit(nameHash: u64, labelHash: u64, traits: u32, name: usize, bytes: u
   if ((traits & TRAIT_METRIC_NAME) != 0) hasMetricName = true;
   const index = traits & TRAIT_INDEX_MASK;
   if (index != 0) {
-    present |= <u32>1 << (index - 1);
+    present |= (<u32>1) << (index - 1);
     namedLabel(index - 1).labelHash = labelHash;
   }
 }

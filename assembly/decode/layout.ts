@@ -1,6 +1,7 @@
-// The linear memory: the settings that the host writes before anything else, and the regions that follow from them.
-// Nothing is allocated after `placeRegions` and the memory never grows. Pages that were never touched cost nothing, so
-// a region is as large as its limit allows, once and for all.
+// The linear memory: the settings that the host writes before anything else, and the regions that
+// follow from them. Nothing is allocated after `placeRegions` and the memory never grows. Pages
+// that were never touched cost nothing, so a region is as large as its limit allows, once and for
+// all.
 //
 //   static memory | body | decoded | series | samples | new series | spans | names | partitions | tenant
 //                 | label memo | series cache | blocks
@@ -30,7 +31,9 @@ export class Settings {
   announceMs: u32;
 }
 
-/** One series of the request. Filled by the walk, settled by the series cache, read by the columns. */
+/**
+ * One series of the request. Filled by the walk, settled by the series cache, read by the columns.
+ */
 @unmanaged
 export class SeriesRecord {
   fingerprint: u64;
@@ -85,7 +88,10 @@ export class NamedLabel {
   reserved: u32;
 }
 
-/** One partition of the request: counted first, then given its place, then written through the cursors. */
+/**
+ * One partition of the request: counted first, then given its place, then written through the
+ * cursors.
+ */
 @unmanaged
 export class PartitionRecord {
   samples: u32;
@@ -154,7 +160,9 @@ export function settings(): Settings {
   return changetype<Settings>(settingsAt);
 }
 
-/** Pure arithmetic: returns the bytes of memory that these settings need, and touches none of it. */
+/**
+ * Pure arithmetic: returns the bytes of memory that these settings need, and touches none of it.
+ */
 export function placeRegions(): usize {
   const s = settings();
   assert(s.partitions > 0 && s.labelsMax > 0);

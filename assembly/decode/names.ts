@@ -1,7 +1,16 @@
-// The label names that the settings mention: those of the partition sets and those to strip, at most NAMES_MAX. An
-// ordinary name is turned away by one AND with a 64-bit mask of the names' hashes.
+// The label names that the settings mention: those of the partition sets and those to strip, at
+// most NAMES_MAX. An ordinary name is turned away by one AND with a 64-bit mask of the names'
+// hashes.
 
-import { NamedLabel, NAMES_MAX, namesRegion, nameTextRegion, PARTITION_SETS_MAX, settings, setsRegion } from './layout';
+import {
+  NAMES_MAX,
+  NamedLabel,
+  namesRegion,
+  nameTextRegion,
+  PARTITION_SETS_MAX,
+  setsRegion,
+  settings,
+} from './layout';
 import { xxh64 } from './xxhash';
 
 /** What `findName` says of a name that is not in the table. */
@@ -26,7 +35,7 @@ export function addName(start: usize, bytes: u32, stripped: bool): u32 {
   named.name = <u32>text;
   named.nameBytes = bytes;
   named.stripped = stripped ? 1 : 0;
-  bloom |= <u64>1 << (named.nameHash & 63);
+  bloom |= (<u64>1) << (named.nameHash & 63);
   if (stripped) stripsAny = true;
   return names++;
 }
@@ -39,7 +48,7 @@ export function addPartitionSet(bits: u32): void {
 }
 
 export function findName(hash: u64, start: usize, bytes: u32): i32 {
-  if ((bloom & (<u64>1 << (hash & 63))) == 0) return NO_NAME;
+  if ((bloom & ((<u64>1) << (hash & 63))) == 0) return NO_NAME;
   for (let i: u32 = 0; i < names; i++) {
     const named = namedLabel(i);
     if (named.nameHash != hash || named.nameBytes != bytes) continue;

@@ -1,5 +1,6 @@
-// Why a series or a sample is rejected while the rest of the request is kept. The numbers are part of the interface
-// with the host: REJECT_REASONS in wasm-decoder.ts lists the same reasons, in this order, from 1.
+// Why a series or a sample is rejected while the rest of the request is kept. The numbers are part
+// of the interface with the host: REJECT_REASONS in wasm-decoder.ts lists the same reasons, in this
+// order, from 1.
 
 export const NO_METRIC_NAME: u32 = 1;
 export const DUPLICATE_LABEL: u32 = 2;

@@ -43,7 +43,10 @@ export function leaveOut(disposition: u32, samples: u32): void {
   store<u32>(counter, load<u32>(counter) + samples);
 }
 
-/** Samples of one series rejected for one reason; a series without any counts as one rejection of 0 samples. */
+/**
+ * Samples of one series rejected for one reason; a series without any counts as one rejection of 0
+ * samples.
+ */
 export function reject(reason: u32, samples: u32, series: u32): void {
   const counter = rejectedAt + (reason << 2);
   store<u32>(counter, load<u32>(counter) + samples);

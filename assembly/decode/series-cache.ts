@@ -1,12 +1,14 @@
-// Which series are known, what is to become of them and when their labels were last announced. Open addressing with
-// linear probing by fingerprint; an entry is never removed, the whole table is cleared when it is three quarters full,
-// and only between two requests, so that an entry found while a request is walked stays where it is.
+// Which series are known, what is to become of them and when their labels were last announced. Open
+// addressing with linear probing by fingerprint; an entry is never removed, the whole table is
+// cleared when it is three quarters full, and only between two requests, so that an entry found
+// while a request is walked stays where it is.
 //
 //   0           8                  12        14            16
 //   fingerprint | announcedSeconds | state   | generation  |
 //
-// state: 0 free, 1 pending (the host has not said yet; announcedSeconds is then the request), 2 + disposition.
-// generation: an announcement counts only when it was made in the current one, so all are forgotten at once.
+// state: 0 free, 1 pending (the host has not said yet; announcedSeconds is then the request), 2 +
+// disposition. generation: an announcement counts only when it was made in the current one, so all
+// are forgotten at once.
 
 import { CacheEntry, cacheRegion, settings } from './layout';
 
@@ -21,7 +23,10 @@ let request: u32 = 0;
 let generation: u16 = 1;
 export let cacheClears: u32 = 0;
 
-/** Call at the start of every request. Room for a whole request of new series is left above three quarters. */
+/**
+ * Call at the start of every request. Room for a whole request of new series is left above three
+ * quarters.
+ */
 export function beginRequest(): void {
   const entries = settings().cacheEntries;
   request++;
@@ -50,7 +55,10 @@ export function findEntry(fingerprint: u64): CacheEntry {
   }
 }
 
-/** True once per request for a series whose disposition is not known, whatever became of earlier requests. */
+/**
+ * True once per request for a series whose disposition is not known, whatever became of earlier
+ * requests.
+ */
 export function wantsDisposition(entry: CacheEntry): bool {
   if (entry.state != PENDING || entry.announcedSeconds == request) return false;
   entry.announcedSeconds = request;

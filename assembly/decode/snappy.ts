@@ -1,7 +1,8 @@
 // One snappy block, from the body's region into the decoded region; written from
-// https://github.com/google/snappy/blob/main/format_description.txt. Nothing is written before the declared length
-// has been judged, and nothing past it counts: the fast copies below move 16 bytes at a time and may read and write
-// up to SLACK_BYTES beyond what they were asked for, which layout.ts keeps free behind both regions.
+// https://github.com/google/snappy/blob/main/format_description.txt. Nothing is written before the
+// declared length has been judged, and nothing past it counts: the fast copies below move 16 bytes
+// at a time and may read and write up to SLACK_BYTES beyond what they were asked for, which
+// layout.ts keeps free behind both regions.
 //
 //   block    = varint length, elements
 //   element  = literal  xxxxxx00 (length - 1, or 60..63: 1..4 length bytes follow)  bytes
@@ -94,7 +95,10 @@ function elements(start: usize, end: usize, target: usize, targetEnd: usize): us
   return out == targetEnd ? out : fail(OUTPUT_SHORT, at);
 }
 
-/** At most SHORT_LITERAL_BYTES (copies have at most 64), source at least 16 bytes away: 16 at a time, past the end. */
+/**
+ * At most SHORT_LITERAL_BYTES (copies have at most 64), source at least 16 bytes away: 16 at a
+ * time, past the end.
+ */
 function copyForward(target: usize, source: usize, bytes: u32): void {
   v128.store(target, v128.load(source));
   for (let done: u32 = 16; done < bytes; done += 16) {

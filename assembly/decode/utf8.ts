@@ -1,6 +1,7 @@
-// Whether bytes are UTF-8 as RFC 3629 and Unicode's table 3-7 define it: no overlong form, no surrogate, nothing above
-// U+10FFFF. Nearly all label text is ASCII, so that is asked first, 16 bytes at a time; the reads may pass the end
-// (layout.ts keeps SLACK_BYTES free), the answer does not depend on what lies there.
+// Whether bytes are UTF-8 as RFC 3629 and Unicode's table 3-7 define it: no overlong form, no
+// surrogate, nothing above U+10FFFF. Nearly all label text is ASCII, so that is asked first, 16
+// bytes at a time; the reads may pass the end (layout.ts keeps SLACK_BYTES free), the answer does
+// not depend on what lies there.
 
 export function isUtf8(start: usize, bytes: u32): bool {
   const end = start + bytes;
@@ -10,7 +11,7 @@ export function isUtf8(start: usize, bytes: u32): bool {
     at += 16;
   }
   if (at == end) return true;
-  const inside = (1 << <i32>(end - at)) - 1;
+  const inside = (1 << (<i32>(end - at))) - 1;
   return (i8x16.bitmask(v128.load(at)) & inside) == 0 ? true : isUtf8From(at, end);
 }
 

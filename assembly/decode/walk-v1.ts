@@ -1,9 +1,10 @@
-// Walks a remote-write 1.0 WriteRequest in place (proto/remote_write_v1.proto) and leaves one record per series and one
-// per float sample. Messages we only count (exemplars, histograms, metadata) are still walked to the last known field,
-// so that a request is corrupt here exactly when a full decoder would call it corrupt. A known field with another wire
-// type is an unknown field, as the protobuf specification wants; of a repeated scalar the last one wins.
+// Walks a remote-write 1.0 WriteRequest in place (proto/remote_write_v1.proto) and leaves one
+// record per series and one per float sample. Messages we only count (exemplars, histograms,
+// metadata) are still walked to the last known field, so that a request is corrupt here exactly
+// when a full decoder would call it corrupt. A known field with another wire type is an unknown
+// field, as the protobuf specification wants; of a repeated scalar the last one wins.
 
-import { fail, FIELD_OVERRUN, SAMPLES_ABOVE_LIMIT, SERIES_ABOVE_LIMIT } from './failure';
+import { FIELD_OVERRUN, fail, SAMPLES_ABOVE_LIMIT, SERIES_ABOVE_LIMIT } from './failure';
 import {
   addLabel,
   beginLabels,
@@ -17,7 +18,15 @@ import {
   valueBytes,
   valueStart,
 } from './labels';
-import { LabelSpan, Sample, samplesRegion, SeriesRecord, seriesRegion, settings, spansRegion } from './layout';
+import {
+  LabelSpan,
+  Sample,
+  SeriesRecord,
+  samplesRegion,
+  seriesRegion,
+  settings,
+  spansRegion,
+} from './layout';
 import { NO_SAMPLES } from './reasons';
 import { results } from './results';
 import {
@@ -37,6 +46,9 @@ const SERIES_LABEL: u32 = 0x0a;
 const SERIES_SAMPLE: u32 = 0x12;
 const SERIES_EXEMPLAR: u32 = 0x1a;
 const SERIES_HISTOGRAM: u32 = 0x22;
+// SERIES_LABEL in the low byte, a length below 128 in the high one.
+const SHORT_LABEL: u32 = 0x000a;
+const SHORT_LABEL_MASK: u32 = 0x80ff;
 const SAMPLE_VALUE: u32 = 0x09;
 const SAMPLE_TIMESTAMP: u32 = 0x10;
 
@@ -82,6 +94,14 @@ function walkSeries(start: usize, end: usize, futureAfter: i64): usize {
   let at = start;
   beginLabels();
   while (at < end) {
+    // Nearly every field is a label shorter than 128 bytes: tag and length in two bytes, read as
+    // one.
+    const head: u32 = load<u16>(at);
+    if ((head & SHORT_LABEL_MASK) == SHORT_LABEL && (head >> 8) + 2 <= <u32>(end - at)) {
+      at = addLabel(at + 2, at + 2 + (head >> 8));
+      if (at == 0) return 0;
+      continue;
+    }
     let read = readTag(at, end);
     if (read == 0) return 0;
     at = <usize>(read >> 32);
@@ -201,7 +221,9 @@ function walkField(kind: u32, field: u32, start: usize, end: usize, depth: i32):
   }
 }
 
-/** Lists the labels of a walked series, as sent, at most labelsMax of them, and returns how many. */
+/**
+ * Lists the labels of a walked series, as sent, at most labelsMax of them, and returns how many.
+ */
 export function listLabels(record: SeriesRecord): u32 {
   const end: usize = record.end;
   let at: usize = record.start;

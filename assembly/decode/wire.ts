@@ -1,10 +1,11 @@
-// The protobuf wire format, read in place (https://protobuf.dev/programming-guides/encoding/). Every read is given the
-// end of the message that it is in and never passes it; lengths are compared with what is left, so that a length near
-// 2^32 cannot wrap a 32-bit position. A position is returned, or 0 after `fail`.
+// The protobuf wire format, read in place (https://protobuf.dev/programming-guides/encoding/).
+// Every read is given the end of the message that it is in and never passes it; lengths are
+// compared with what is left, so that a length near 2^32 cannot wrap a 32-bit position. A position
+// is returned, or 0 after `fail`.
 
 import {
-  fail,
   FIELD_OVERRUN,
+  fail,
   GROUP_TOO_DEEP,
   GROUP_UNMATCHED,
   TAG_INVALID,
@@ -48,13 +49,13 @@ export function readVarint(start: usize, end: usize): usize {
  */
 export function readTag(start: usize, end: usize): u64 {
   const first: u64 = load<u8>(start);
-  if (first < 128) return (<u64>(start + 1) << 32) | first;
+  if (first < 128) return ((<u64>(start + 1)) << 32) | first;
   const at = readVarint(start, end);
   if (at == 0) return 0;
   if (at - start > 5 || (at - start == 5 && load<u8>(at - 1) > 0x0f)) {
     return fail(TAG_INVALID, start);
   }
-  return (<u64>at << 32) | varint;
+  return ((<u64>at) << 32) | varint;
 }
 
 /** A length that has been checked against `end`. */
@@ -68,10 +69,12 @@ export function readLength(start: usize, end: usize): u64 {
     length = varint;
   }
   if (length > <u64>(end - at)) return fail(FIELD_OVERRUN, start);
-  return (<u64>at << 32) | length;
+  return ((<u64>at) << 32) | length;
 }
 
-/** Skips one field of any wire type; `depth` is that of the message it is in, 1 for the outermost. */
+/**
+ * Skips one field of any wire type; `depth` is that of the message it is in, 1 for the outermost.
+ */
 export function skipField(start: usize, end: usize, tag: u32, depth: i32): usize {
   if (tag < 8) return fail(TAG_INVALID, start);
   switch (tag & 7) {

@@ -1,13 +1,15 @@
-// XXH64 with seed 0, and the two mixes that make a fingerprint of it. Written from the specification
-// (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md); the finaliser is fmix64 of MurmurHash3.
+// XXH64 with seed 0, and the two mixes that make a fingerprint of it. Written from the
+// specification (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md); the finaliser is
+// fmix64 of MurmurHash3.
 //
 //   hash(label)  = XXH64(the 16 bytes: XXH64(name) little-endian, XXH64(value) little-endian)
 //   sum          = hash(label) of every kept label, added modulo 2^64, in any order;
 //                  with a tenant also hash of the label ("", tenant), a name that no label can have
 //   fingerprint  = fmix64(sum + FINGERPRINT_SEED)
 //
-// A sum, because it needs no sorting; XXH64 over the two halves, because a sum of weaker mixes would let labels
-// cancel out; the finaliser, because partitions and cache slots are taken from the high and from the low bits.
+// A sum, because it needs no sorting; XXH64 over the two halves, because a sum of weaker mixes
+// would let labels cancel out; the finaliser, because partitions and cache slots are taken from the
+// high and from the low bits.
 
 const P1: u64 = 0x9e3779b185ebca87;
 const P2: u64 = 0xc2b2ae3d27d4eb4f;

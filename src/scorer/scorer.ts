@@ -57,6 +57,8 @@ interface Owned {
   partition: Partition;
   /** Candidates of the batch in work, not yet in the log. */
   outputs: Uint8Array[];
+  /** Offset that the state stands at; undefined while a batch is in work, when state and outputs are ahead of it. */
+  settled: number | undefined;
   saved?: { offset: number; at: number; hash: string };
   saving?: Promise<void>;
 }
@@ -66,6 +68,7 @@ export class Scorer {
   readonly #parts: ScorerParts;
   readonly #owned = new Map<number, Owned>();
   #running: Running | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(parts: ScorerParts) {
     this.#parts = parts;
@@ -86,6 +89,11 @@ export class Scorer {
       },
       logger,
     );
+    // A partition to which nothing is added any more is saved all the same.
+    this.#timer = setInterval(() => {
+      for (const owned of this.#owned.values()) this.#saveWhenDue(owned);
+    }, this.#parts.settings.checkpointMs);
+    this.#timer.unref();
   }
 
   get failed(): Promise<void> {
@@ -94,11 +102,12 @@ export class Scorer {
 
   /** The batch in work is finished and everything is saved, so that the next start has nothing to replay. */
   async stop(): Promise<void> {
+    clearInterval(this.#timer);
     await this.#running?.stop();
     for (const owned of this.#owned.values()) {
       await owned.saving;
-      const offset = this.#running?.position(owned.index);
-      if (offset !== undefined && offset !== owned.saved?.offset) await this.#save(owned, offset);
+      const { settled, saved } = owned;
+      if (settled !== undefined && settled !== saved?.offset) await this.#save(owned, settled);
     }
   }
 
@@ -118,14 +127,15 @@ export class Scorer {
     );
   }
 
-  /** `withHash`: of this moment, which takes a copy of the state; else only the last checkpoint's. */
+  /** `withHash`: also of the state at `offset`, null while a batch is in work. It takes a copy of the state. */
   async status(withHash: boolean): Promise<PartitionStatus[]> {
     const { log, clock } = this.#parts;
     const rows: PartitionStatus[] = [];
     for (const owned of this.#owned.values()) {
-      const { index, partition, saved } = owned;
+      const { index, partition, saved, settled } = owned;
       const { high } = await log.bounds('samples', index);
       const offset = this.#running?.position(index) ?? 0;
+      const isHashed = withHash && settled !== undefined;
       rows.push({
         partition: index,
         offset,
@@ -134,8 +144,8 @@ export class Scorer {
         series: partition.slots.count,
         scored: partition.slots.scored,
         streamTimeMs: Number.isFinite(partition.streamTimeMs) ? partition.streamTimeMs : null,
-        stateHash: withHash
-          ? hex(stateHash(takeSnapshot(partition, this.#lineage(index), offset)))
+        stateHash: isHashed
+          ? hex(stateHash(takeSnapshot(partition, this.#lineage(index), settled)))
           : null,
         checkpoint:
           saved === undefined
@@ -169,7 +179,7 @@ export class Scorer {
       high,
       logger,
     });
-    const owned: Owned = { index, partition, outputs: [] };
+    const owned: Owned = { index, partition, outputs: [], settled: undefined };
     if (manifest !== undefined) {
       const offset = Number(manifest.offset);
       owned.saved = { offset, at: clock(), hash: hex(manifest.stateHash) };
@@ -182,6 +192,7 @@ export class Scorer {
       onRemoved: (entry) => this.gauges.onRemoved(index, entry),
     });
     const from = manifest === undefined ? 0 : Number(manifest.offset);
+    owned.settled = from;
     const replay = high - Math.max(from, low);
     logger.info(
       { partition: index, from, replay, series: partition.slots.count },
@@ -191,7 +202,9 @@ export class Scorer {
   }
 
   #apply(index: number, record: Uint8Array): void {
-    const { partition } = this.#get(index);
+    const owned = this.#get(index);
+    const { partition } = owned;
+    owned.settled = undefined;
     partition.apply(record);
     const age = (this.#parts.clock() - partition.streamTimeMs) / 1000;
     // Only of live samples: weeks of history have no latency that anybody waits for.
@@ -232,14 +245,21 @@ export class Scorer {
 
   /** May be called again after a failure: what was appended then is appended twice, and readers know it by its key. */
   async #settle(index: number, next: number): Promise<void> {
-    const { log, clock, settings } = this.#parts;
+    const { log } = this.#parts;
     const owned = this.#get(index);
     await Promise.all(owned.outputs.map((output) => log.append('candidates', index, output, 0)));
     owned.outputs = [];
-    const age = clock() - (owned.saved?.at ?? 0);
-    if (age < settings.checkpointMs || owned.saving !== undefined) return;
+    owned.settled = next;
+    this.#saveWhenDue(owned);
+  }
+
+  #saveWhenDue(owned: Owned): void {
+    const { clock, settings } = this.#parts;
+    const { settled, saved } = owned;
+    if (settled === undefined || settled === saved?.offset || owned.saving !== undefined) return;
+    if (saved !== undefined && clock() - saved.at < settings.checkpointMs) return;
     // Not awaited: the state is copied at once, and the next batch need not wait for the disk.
-    owned.saving = this.#save(owned, next).finally(() => {
+    owned.saving = this.#save(owned, settled).finally(() => {
       delete owned.saving;
     });
   }
@@ -308,10 +328,10 @@ export class Scorer {
     metrics.observe(
       'gauge',
       { name: 'treeline_checkpoint_age_seconds', help: 'Since the newest checkpoint', labels },
-      perPartition(({ index, saved }) => {
+      perPartition(({ settled, saved }) => {
         if (saved === undefined) return undefined;
         // A partition to which nothing has been added needs no newer one.
-        return saved.offset === this.#running?.position(index) ? 0 : (clock() - saved.at) / 1000;
+        return saved.offset === settled ? 0 : (clock() - saved.at) / 1000;
       }),
     );
     metrics.observe(

@@ -31,7 +31,7 @@ export async function startAppender(
     return whole.slice(0, whole.lastIndexOf('\n') + 1).split('\n').slice(0, -1);
   };
   const said = () => lines().map((line) => JSON.parse(line) as Record<string, unknown>);
-  await eventually(async () => {
+  await eventually('the appender', 20_000, async () => {
     if (program.hasExited()) throw new Error(`the appender ended: ${program.stderr()}`);
     return lines().length > 0 ? true : undefined;
   });

@@ -1,0 +1,52 @@
+// A reference series as the bytes of its record, by the drawing in assembly/forest/record.ts.
+
+import type { ReferenceSeries } from './reference-forest.js';
+
+const BYTES = 832;
+
+export function recordOf(series: ReferenceSeries): Uint8Array {
+  const bytes = new Uint8Array(BYTES);
+  const view = new DataView(bytes.buffer);
+  const { novelty, magnitude, hour, quiet, highest } = series;
+  view.setBigInt64(0, series.lastTimestamp, true);
+  view.setBigUint64(8, series.lastBits, true);
+  view.setFloat64(16, series.origin, true);
+  view.setBigInt64(24, series.onset, true);
+  view.setBigInt64(32, series.lastAnomalous, true);
+  view.setUint32(40, series.samples, true);
+  const floats = [
+    [44, series.interval, series.centre, series.spread],
+    [56, series.volatilityFast, series.volatilitySlow, ...series.means, ...series.scales],
+    [132, series.low, series.high, series.smooth],
+    [144, novelty.max, novelty.usual, magnitude.max, magnitude.usual],
+    [160, hour.sum, highest.rarity, series.score, series.peak],
+    [176, series.expected, series.halfWidth, quiet.previous, quiet.step, quiet.longest],
+    [256, ...series.hours],
+  ];
+  for (const [at, ...run] of floats) {
+    for (const [i, float] of run.entries()) view.setFloat32(at! + 4 * i, float, true);
+  }
+  view.setUint16(196, quiet.run, true);
+  view.setUint16(198, hour.samples, true);
+  const fills = [novelty.fill, magnitude.fill, novelty.blocks, magnitude.blocks];
+  const phase =
+    series.kind | (series.cause << 2) | (series.calm << 4) | (Number(series.isOpen) << 7);
+  const silence =
+    quiet.moves |
+    (Number(series.isStale) << 5) |
+    (Number(series.isBack) << 6) |
+    (Number(quiet.isReported) << 7);
+  bytes.set([...fills, hour.bin + 1, highest.age, phase, silence], 200);
+  for (const [tree, leaf] of series.leaves.entries()) {
+    const lane = tree & 15;
+    bytes[208 + 8 * (tree >> 4) + (lane & 7)]! |= lane < 8 ? leaf : leaf << 4;
+    for (let k = 0; k < 16; k++) {
+      const at = 448 + 128 * (tree >> 4) + 16 * (k >> 1) + lane;
+      bytes[at]! |= series.counters[16 * tree + k]! << (4 * (k & 1));
+    }
+  }
+  for (const [bin, visits] of series.visits.entries()) {
+    bytes[232 + (bin >> 1)]! |= visits << (4 * (bin & 1));
+  }
+  return bytes;
+}
