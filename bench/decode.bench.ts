@@ -21,7 +21,7 @@ const ROUND_MICROSECONDS = isSmoke ? 2_000 : 150_000;
 const PARTITIONS = 4;
 const NOW_MS = 1_763_680_100_000;
 
-const module = new WebAssembly.Module(readFileSync('dist/decode.wasm'));
+const module = new WebAssembly.Module(readFileSync(new URL('../decode.wasm', import.meta.url)));
 
 console.log(`${cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}, ${SERIES} series`);
 for (const samplesPerSeries of [1, 5]) measure(samplesPerSeries);

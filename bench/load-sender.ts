@@ -17,7 +17,7 @@ export interface LoadOrder {
   firstMs: number;
   stepMs: number;
   steps: number;
-  /** Steps are begun at least this far apart; 0 is as fast as the answers come. */
+  /** Every step takes at least this long; 0 is as fast as the answers come. */
   pauseMs: number;
 }
 
@@ -147,6 +147,8 @@ async function runLoad(order: LoadOrder): Promise<LoadReport> {
       }
     }),
   );
+  const left = order.steps * order.pauseMs - (performance.now() - begun);
+  if (left > 0) await pause(left);
   sender.close();
   waits.sort((a, b) => a - b);
   const quantile = (q: number) => waits[Math.floor(q * (waits.length - 1))] ?? Number.NaN;
@@ -171,3 +173,5 @@ process.on('message', (order: LoadOrder) => {
     },
   );
 });
+// The bench has ended, one way or another.
+process.on('disconnect', () => process.exit());

@@ -11,12 +11,18 @@
 // - eventTurnBatching makes a promise that nobody can reach; a failed commit rejects it, which ends the process.
 // - a failed write of the meta page makes the environment refuse everything, and the next write would then block for
 //   ever inside lmdb with its mutex held. So after each failure the environment is asked, by reading, whether it lives.
+// - a failed write of a page is reported into a buffer that is too short for the report: lmdb spoils the heap, and the
+//   process may abort soon after. So the file is made longer by us, before the transaction: a full disk is
+//   met there, and lmdb only ever overwrites what has its place already. What remains (an input-output error of a
+//   write into the page cache) ends writing for good.
 
+import type { FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RootDatabase } from 'lmdb';
 import { OperatingError } from './errors.js';
 
 export interface Write {
+  /** Upper bound of the disk that its values take; 0 for what mostly deletes, which may use the last reserve. */
   bytes: number;
   /** Called once, when its transaction begins; puts and removes, nothing else. May not throw. */
   puts(): void;
@@ -29,25 +35,69 @@ export const GROUP_BYTES_MAX = 16 * 1024 * 1024;
 /** lmdb rejects a write first and says why a moment later. */
 const REASON_MS_MAX = 1_000;
 
+/** The file grows in steps of this. */
+const GROWTH_BYTES = 4 * 1024 * 1024;
+/** Pages of trees and of the free list that a transaction changes beside its values. */
+const DELETING_ROOM_BYTES = 2 * 1024 * 1024;
+/** Values leave this much to deletes, or a full disk could never be emptied. */
+const WRITING_ROOM_BYTES = 8 * 1024 * 1024;
+/** Free pages inside the file count only when there are so many times more of them than a transaction needs. */
+const REUSE_RATIO = 3;
+const ZEROS = Buffer.alloc(GROWTH_BYTES);
+
+const PAGE_NOT_WRITTEN = /Attempting to write page/;
 const FULL = /ENOSPC|EDQUOT|EFBIG|No space left|Disk quota exceeded|File too large/;
 
+export interface CommitQueueParts {
+  environment: RootDatabase;
+  /** The environment's file, writable. The queue closes it. */
+  file: FileHandle;
+  /** Bytes of the file that hold nothing any more. */
+  reusableBytes(): number;
+  /** For messages. */
+  path: string;
+}
+
 export class CommitQueue {
+  /** Rejects when nothing can be written any more until the process is started again. Never resolves. */
+  readonly failed: Promise<never>;
   readonly #environment: RootDatabase;
+  readonly #file: FileHandle;
+  readonly #reusableBytes: () => number;
   readonly #path: string;
+  #fail: (error: OperatingError) => void = () => {};
+  #fileBytes = 0;
   #waiting: Write[] = [];
   #running: Promise<void> | undefined;
+  #isClosed = false;
   /** Why nothing can be written any more. */
   #end: OperatingError | undefined;
 
-  constructor(environment: RootDatabase, path: string) {
-    this.#environment = environment;
-    this.#path = path;
+  constructor(parts: CommitQueueParts) {
+    this.#environment = parts.environment;
+    this.#file = parts.file;
+    this.#reusableBytes = parts.reusableBytes;
+    this.#path = parts.path;
+    this.failed = new Promise((_resolve, reject) => {
+      this.#fail = reject;
+    });
+    this.failed.catch(() => {}); // each write hears of it as well
+  }
+
+  /** For a new environment: room for the databases that will be made in it, or the error that there is none. */
+  async prepare(): Promise<void> {
+    try {
+      await this.#makeRoom(0);
+    } catch (error) {
+      throw this.#judge(error);
+    }
   }
 
   push(write: Write): void {
-    if (this.#end !== undefined) {
-      const end = this.#end;
-      queueMicrotask(() => write.settled(end));
+    if (this.#isClosed || this.#end !== undefined) {
+      const text = `The data directory ${this.#path} is closed`;
+      const error = this.#end ?? new OperatingError('log_closed', text);
+      queueMicrotask(() => write.settled(error));
       return;
     }
     this.#waiting.push(write);
@@ -56,9 +106,9 @@ export class CommitQueue {
 
   /** Resolves once everything pushed before is settled; whatever is pushed after is refused. */
   async close(): Promise<void> {
-    const running = this.#running;
-    this.#end ??= new OperatingError('log_closed', `The data directory ${this.#path} is closed`);
-    await running;
+    this.#isClosed = true;
+    await this.#running;
+    await this.#file.close();
   }
 
   async #run(): Promise<void> {
@@ -66,14 +116,10 @@ export class CommitQueue {
       // One turn of the event loop, so that all who were woken by the last commit can join this one.
       await new Promise((turn) => setImmediate(turn));
       const group = this.#take();
-      const error = this.#isBroken ? this.#end : await this.#commit(group);
+      const error = this.#end ?? (await this.#commit(group));
       for (const write of group) write.settled(error);
     }
     this.#running = undefined;
-  }
-
-  get #isBroken(): boolean {
-    return this.#end !== undefined && this.#end.code !== 'log_closed';
   }
 
   #take(): Write[] {
@@ -89,30 +135,55 @@ export class CommitQueue {
 
   async #commit(group: Write[]): Promise<OperatingError | undefined> {
     try {
+      await this.#makeRoom(group.reduce((sum, write) => sum + write.bytes, 0));
       await this.#environment.batch(() => {
         for (const write of group) write.puts();
       });
       return undefined;
     } catch (error) {
-      const cause = await reasonOf(error);
-      const text = cause instanceof Error ? cause.message : String(cause);
-      if (!this.#lives()) {
-        this.#end = new OperatingError(
-          'log_unavailable',
-          `Cannot write to ${this.#path}: ${text}, and the database cannot tell any more what is on the disk; ` +
-            'look after the disk, then restart Treeline',
-          cause,
-        );
-        return this.#end;
-      }
-      return FULL.test(text)
-        ? new OperatingError(
-            'disk_full',
-            `Cannot write to ${this.#path}: ${text}; free some space, writing then goes on by itself`,
-            cause,
-          )
-        : new OperatingError('log_unavailable', `Cannot write to ${this.#path}: ${text}`, cause);
+      return this.#judge(await reasonOf(error));
     }
+  }
+
+  /** Makes sure that whatever the next transaction writes has its place in the file. */
+  async #makeRoom(bytes: number): Promise<void> {
+    const { lastPageNumber, pageSize } = this.#environment.getStats() as EnvironmentStats;
+    const room = bytes > 0 ? WRITING_ROOM_BYTES + 1.25 * bytes : DELETING_ROOM_BYTES;
+    const needed = (lastPageNumber + 1) * pageSize + room;
+    if (needed <= this.#fileBytes) return;
+    try {
+      this.#fileBytes = (await this.#file.stat()).size;
+      while (this.#fileBytes < needed) {
+        const { bytesWritten } = await this.#file.write(ZEROS, 0, ZEROS.length, this.#fileBytes);
+        this.#fileBytes += bytesWritten;
+      }
+    } catch (error) {
+      // On a full disk lmdb can still fill what deleted records left. A value needs a run of free pages; when there is this
+      // much more than is needed, and records go in the order in which they came, there is such a run.
+      if (isFull(error) && this.#reusableBytes() > REUSE_RATIO * room) return;
+      throw error;
+    }
+  }
+
+  #judge(cause: unknown): OperatingError {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    if (!this.#lives() || PAGE_NOT_WRITTEN.test(text)) {
+      this.#end = new OperatingError(
+        'log_unavailable',
+        `Cannot write to ${this.#path}: ${text}, and the database cannot go on after that; ` +
+          'look after the disk, then restart Treeline',
+        cause,
+      );
+      this.#fail(this.#end);
+      return this.#end;
+    }
+    return isFull(cause)
+      ? new OperatingError(
+          'disk_full',
+          `Cannot write to ${this.#path}: ${text}; free some space, writing then goes on by itself`,
+          cause,
+        )
+      : new OperatingError('log_unavailable', `Cannot write to ${this.#path}: ${text}`, cause);
   }
 
   #lives(): boolean {
@@ -125,6 +196,16 @@ export class CommitQueue {
       return false;
     }
   }
+}
+
+function isFull(cause: unknown): boolean {
+  return FULL.test(cause instanceof Error ? cause.message : String(cause));
+}
+
+/** The part of lmdb's getStats that we read; its types leave it open. */
+interface EnvironmentStats {
+  lastPageNumber: number;
+  pageSize: number;
 }
 
 /** What lmdb rejects with only says "see commitError": a second promise, which must be caught or ends the process. */

@@ -6,29 +6,40 @@
 //
 // A directory with something else in it is left alone, and so is one that a newer Treeline has written.
 
+import { AssertionError } from 'node:assert';
 import { mkdir, open as openFile, readdir, readFile, rename, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { type Database, type DatabaseOptions, open, type RootDatabase } from 'lmdb';
 import { open, type RootDatabase } from 'lmdb';
-import { CommitQueue } from './commit-queue.js';
-import { type DirLock, isLockFile, lockDir } from './dir-lock.js';
+import { CommitQueue, type Write } from './commit-queue.js';
+import { isLockFile, lockDir } from './dir-lock.js';
 import { OperatingError } from './errors.js';
 
 export interface DataDir {
   readonly path: string;
   /** For reading. Whoever wants to write calls `write` or `commit`. */
   readonly environment: RootDatabase;
+  /** Makes the database when there is none of this name. */
+  openDatabase(name: string, options: DatabaseOptions): Values;
   /** Runs `puts` in the next transaction and tells `settled` once it is durable, or why not. Keeps the order of calls. */
-  write(write: { bytes: number; puts(): void; settled(error?: OperatingError): void }): void;
+  write(write: Write): void;
   /** The same as a promise. */
   commit(bytes: number, puts: () => void): Promise<void>;
   /** Runs `look`, which reads from the environment; what lmdb throws becomes an OperatingError. */
   read<T>(look: () => T): T;
+  /** Rejects when nothing can be written any more until the process is started again. Never resolves. */
+  readonly failed: Promise<never>;
   /** Free bytes of the file system that the directory lies on, for us who are not root. */
   freeBytes(): Promise<number>;
+  /** Bytes of lmdb's file that hold nothing any more: it never gets shorter, new values go there first. */
+  reusableBytes(): number;
   close(): Promise<void>;
 }
 
+export type Values = Database<Uint8Array, Uint8Array>;
+
 export const DATA_DIR_FORMAT = 1;
+const BYTES = { encoding: 'binary', keyEncoding: 'binary' } as const;
 const MARKER = 'treeline.json';
 const PARTIAL_MARKER = 'treeline.json.partial';
 const STORE = 'treeline.mdb';
@@ -44,17 +55,26 @@ const COMPRESSION_BYTES_MIN = 512;
 /** Rejects with an OperatingError that names the directory and what to do. */
 export async function openDataDir(path: string): Promise<DataDir> {
   const full = resolve(path);
-  let lock: DirLock | undefined;
+  const undo: (() => Promise<void>)[] = [];
   try {
     await mkdir(full, { recursive: true, mode: 0o700 });
     await readMarker(full);
-    lock = await lockDir(full);
-    if ((await readMarker(full)) === undefined) await writeMarker(full);
+    const lock = await lockDir(full);
+    undo.push(() => lock.release());
+    const isNew = (await readMarker(full)) === undefined;
+    if (isNew) await writeMarker(full);
     const environment = openEnvironment(full);
+    undo.push(() => environment.close());
+    const file = await openFile(join(full, STORE), 'r+');
+    const databases: Values[] = [];
+    const reusableBytes = () => countReusable(environment, databases);
+    const queue = new CommitQueue({ environment, file, reusableBytes, path: full });
+    undo.push(() => queue.close());
+    if (isNew) await queue.prepare();
     await syncDirectory(full);
-    return dataDir(full, environment, lock);
+    return dataDir({ path: full, environment, databases, queue, undo });
   } catch (error) {
-    await lock?.release();
+    await undoAll(undo);
     if (error instanceof OperatingError) throw error;
     throw new OperatingError(
       'data_dir_unwritable',
@@ -65,42 +85,81 @@ export async function openDataDir(path: string): Promise<DataDir> {
   }
 }
 
-function dataDir(path: string, environment: RootDatabase, lock: DirLock): DataDir {
-  const queue = new CommitQueue(environment, path);
+function dataDir(parts: {
+  path: string;
+  environment: RootDatabase;
+  databases: Values[];
+  queue: CommitQueue;
+  undo: (() => Promise<void>)[];
+}): DataDir {
+  const { path, environment, databases, queue, undo } = parts;
   let closing: Promise<void> | undefined;
-  const close = async () => {
-    await queue.close();
-    await environment.close();
-    await lock.release();
-  };
   return {
     path,
     environment,
+    failed: queue.failed,
     write: (write) => queue.push(write),
     commit: (bytes, puts) =>
       new Promise((resolve, reject) => {
         queue.push({ bytes, puts, settled: (error) => (error ? reject(error) : resolve()) });
       }),
-    read(look) {
-      try {
-        return look();
-      } catch (error) {
-        // MDB_PANIC after a failed flush of the meta page, MDB_CORRUPTED, or a closed environment.
-        if (error instanceof OperatingError || (error as Error).name === 'AssertionError')
-          throw error;
-        const text = `Cannot read ${path}: ${(error as Error).message}`;
-        throw new OperatingError('log_unavailable', text, error);
-      }
+    openDatabase(name, options) {
+      const opened = reading(path, () => environment.openDB(name, { ...BYTES, ...options }));
+      databases.push(opened as Values);
+      return opened as Values;
     },
+    read: (look) => reading(path, look),
     async freeBytes() {
       const { bavail, bsize } = await statfs(path);
       return bavail * bsize;
     },
+    reusableBytes: () => reading(path, () => countReusable(environment, databases)),
     close() {
-      closing ??= close();
+      closing ??= undoAll(undo);
       return closing;
     },
   };
+}
+
+function reading<T>(path: string, look: () => T): T {
+  try {
+    return look();
+  } catch (error) {
+    if (error instanceof OperatingError || error instanceof AssertionError) throw error;
+    // MDB_PANIC after a failed write of the meta page, MDB_CORRUPTED, or a closed environment.
+    const text = `Cannot read ${path}: ${(error as Error).message}`;
+    throw new OperatingError('log_unavailable', text, error);
+  }
+}
+
+/** What a tree takes, as lmdb tells it; its types leave this open. */
+interface TreeStats {
+  treeBranchPageCount: number;
+  treeLeafPageCount: number;
+  overflowPages: number;
+}
+
+interface StoreStats extends TreeStats {
+  lastPageNumber: number;
+  pageSize: number;
+  free: TreeStats;
+}
+
+/** All pages so far, less the two meta pages and those of the trees. */
+function countReusable(environment: RootDatabase, databases: readonly Values[]): number {
+  const whole = environment.getStats() as StoreStats;
+  const trees = [whole, whole.free, ...databases.map((one) => one.getStats() as StoreStats)];
+  const used = trees.reduce((sum, tree) => sum + pagesOf(tree), 2);
+  return (whole.lastPageNumber + 1 - used) * whole.pageSize;
+}
+
+function pagesOf(tree: TreeStats): number {
+  return tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages;
+}
+
+/** Closes in the reverse order of opening: the queue before the environment, the lock last. */
+async function undoAll(undo: (() => Promise<void>)[]): Promise<void> {
+  for (const step of undo.splice(0).reverse()) await step();
 }
 
 function openEnvironment(path: string): RootDatabase {
@@ -108,8 +167,7 @@ function openEnvironment(path: string): RootDatabase {
     path: join(path, STORE),
     mapSize: MAP_BYTES,
     maxDbs: DATABASES_MAX,
-    encoding: 'binary',
-    keyEncoding: 'binary',
+    ...BYTES,
     // Named databases inherit it unless they say no. lmdb's own dictionary is of English words: not for columns.
     compression: { threshold: COMPRESSION_BYTES_MIN, dictionary: Buffer.alloc(0) },
     // Both are explained in commit-queue.ts.

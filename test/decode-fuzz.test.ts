@@ -141,8 +141,9 @@ interface PlainRequest {
 }
 
 /**
- * False when the two have nothing to agree on: fromBinary ignores the wire type of a known field, lets a nested field
- * run past its message and skips varints of any length; the reference is stricter there.
+ * False when the two have nothing to agree on: fromBinary ignores the wire type of a known field,
+ * lets a nested field run past its message and skips varints of any length; the reference is
+ * stricter there.
  */
 function compareWithFromBinary(
   body: Uint8Array,

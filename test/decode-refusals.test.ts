@@ -97,7 +97,7 @@ test('labels at the limits and unusual text are kept', () => {
   ok(delimited(1, [...delimited(1, bytesOf('n')), ...tag(9, 0), 1, ...delimited(2, bytesOf('v'))]));
 });
 
-test('samples too far in the future, histograms and series without samples are rejected one by one', () => {
+test('samples too far ahead, histograms and series without samples are rejected one by one', () => {
   const builds = new Builds();
   const last = NOW_MS + FUTURE_MS_MAX;
   const decoded = builds.request([

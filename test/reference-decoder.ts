@@ -137,7 +137,10 @@ export class ReferenceDecoder {
     result.received += points;
     result.exemplars += series.exemplars;
     const reason = judgeLabels(series.labels) ?? (points === 0 ? 'no_samples' : undefined);
-    if (reason) return reject(reason, points);
+    if (reason) {
+      reject(reason, points);
+      return;
+    }
 
     const labels = this.#keptLabels(series.labels);
     const { fingerprint, partition } = this.#identify(labels, options.tenant);

@@ -76,6 +76,25 @@ test('the hash equals the reference for names and values of every length', () =>
   }
 });
 
+test('labels that differ in one byte are never taken for each other', () => {
+  const builds = new Builds({ partitionBy: [], partitions: 1 });
+  const reference = new ReferenceDecoder({ ...SETTINGS, partitionBy: [], partitions: 1 });
+  // Names and values of every length that the memo keeps, and a few that it does not.
+  for (let length = 1; length <= 100; length++) {
+    const texts = Array.from({ length: length + 1 }, (_, i) =>
+      i === 0 ? 'x'.repeat(length) : `${'x'.repeat(i - 1)}y${'x'.repeat(length - i)}`,
+    );
+    const request = texts.flatMap((text) => [
+      ...series(UP, label('n', text), POINT),
+      ...series(UP, label(text, 'v'), POINT),
+    ]);
+    const options = { tenant: '', nowMs: NOW_MS };
+    const parsed = parseRequest(Uint8Array.from(request));
+    const want = reference.decode(parsed, options).columns.get(0)!.fingerprint;
+    expect(messages(builds.request([request]))[0]!.fingerprint, `length ${length}`).toEqual(want);
+  }
+});
+
 test('order, empty values and stripped labels do not change a series', () => {
   const builds = new Builds({ stripLabels: ['replica', 'prometheus_replica'] });
   const want = identify(builds, [label('job', 'a'), label('zone', 'b')]);
@@ -297,6 +316,7 @@ test('a small request touches little of the memory', () => {
   const decoders = Array.from({ length: 4 }, () => new WasmDecoder(MODULES[0]!, SETTINGS));
   const body = literalBlock(series(UP, POINT));
   for (const decoder of decoders) {
+    expect(decoder.input(body.length).buffer.byteLength).toBeLessThan(400 * 1e6);
     decoder.input(body.length).set(body);
     decoder.decode(body.length, { tenant: '', nowMs: NOW_MS });
   }

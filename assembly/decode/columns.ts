@@ -3,7 +3,8 @@
 // known; then tags and lengths are written; then the series go through the request a second time
 // and write behind their partition's cursors.
 //
-//   block = [0a tenant] { 32 SeriesInfo } 12 n fingerprints 1a n timestamps 22 n value bits     (n = 8 x samples)
+//   block = [0a tenant] { 32 SeriesInfo } 12 n fingerprints 1a n timestamps 22 n value bits
+//   n     = 8 x samples
 
 import {
   blocksRegion,
@@ -40,13 +41,13 @@ export function writeBlocks(tenantBytes: u32, nowSeconds: u32, futureAfter: i64)
   for (let i: u32 = 0; i < series; i++) countSeries(i, nowSeconds);
   let at = blocksRegion;
   for (let p: u32 = 0; p < partitions; p++) {
-    if (partitionRecord(p).samples != 0) at = layOutBlock(partitionRecord(p), at, tenantBytes);
+    if (partitionRecord(p).samples !== 0) at = layOutBlock(partitionRecord(p), at, tenantBytes);
   }
   for (let i: u32 = 0; i < series; i++) {
     const record = seriesRecord(i);
-    if (record.reason != 0) continue;
-    if (record.announcementBytes != 0) writeAnnouncement(record);
-    if (record.samples != record.futures) writeSamples(record, futureAfter);
+    if (record.reason !== 0) continue;
+    if (record.announcementBytes !== 0) writeAnnouncement(record);
+    if (record.samples !== record.futures) writeSamples(record, futureAfter);
   }
 }
 
@@ -56,22 +57,22 @@ export function partitionRecord(index: u32): PartitionRecord {
 
 function countSeries(index: u32, nowSeconds: u32): void {
   const record = seriesRecord(index);
-  if (record.reason != 0) {
+  if (record.reason !== 0) {
     reject(record.reason, record.samples + record.histograms, index);
     return;
   }
   const entry = changetype<CacheEntry>(<usize>record.entry);
   const disposition = dispositionOf(entry);
-  if (disposition != KEEP) {
+  if (disposition !== KEEP) {
     leaveOut(disposition, record.samples + record.histograms);
     // Nothing is left for the second round.
     record.futures = record.samples;
     return;
   }
-  if (record.futures != 0) reject(TOO_FAR_IN_FUTURE, record.futures, index);
-  if (record.histograms != 0) reject(NATIVE_HISTOGRAM, record.histograms, index);
+  if (record.futures !== 0) reject(TOO_FAR_IN_FUTURE, record.futures, index);
+  if (record.histograms !== 0) reject(NATIVE_HISTOGRAM, record.histograms, index);
   const samples = record.samples - record.futures;
-  if (samples == 0) return;
+  if (samples === 0) return;
   const partition = partitionRecord(record.partition);
   partition.samples += samples;
   if (!takeAnnouncement(entry, nowSeconds)) return;
@@ -83,7 +84,7 @@ function countSeries(index: u32, nowSeconds: u32): void {
 function layOutBlock(partition: PartitionRecord, start: usize, tenantBytes: u32): usize {
   const columnBytes = partition.samples << 3;
   let at = start;
-  if (tenantBytes != 0) {
+  if (tenantBytes !== 0) {
     store<u8>(at, BLOCK_TENANT);
     at = writeVarint(at + 1, tenantBytes);
     memory.copy(at, tenantRegion, tenantBytes);
@@ -137,8 +138,8 @@ export function listKeptLabels(record: SeriesRecord): u32 {
   let kept: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const span = labelSpan(i);
-    if (span.valueBytes == 0 || isStripped(span.name, span.nameBytes)) continue;
-    if (kept != i) memory.copy(changetype<usize>(labelSpan(kept)), changetype<usize>(span), 16);
+    if (span.valueBytes === 0 || isStripped(span.name, span.nameBytes)) continue;
+    if (kept !== i) memory.copy(changetype<usize>(labelSpan(kept)), changetype<usize>(span), 16);
     kept++;
   }
   return kept;
@@ -147,7 +148,7 @@ export function listKeptLabels(record: SeriesRecord): u32 {
 function isStripped(name: usize, bytes: u32): bool {
   if (!stripsAny) return false;
   const index = findName(xxh64(name, bytes), name, bytes);
-  return index != NO_NAME && namedLabel(index).stripped != 0;
+  return index !== NO_NAME && namedLabel(index).stripped !== 0;
 }
 
 /** Of a SeriesInfo with the labels that are listed, without its own tag and length. */

@@ -44,12 +44,12 @@ export function decode(bodyBytes: u32, tenantBytes: u32, nowMs: f64): i32 {
   nowSeconds = <u32>(nowMs / 1000);
   futureAfter = <i64>nowMs + <i64>settings().futureMs;
   const end = uncompress(bodyRegion, bodyBytes, decodedRegion, settings().decodedBytesMax);
-  if (end == 0) return -1;
+  if (end === 0) return -1;
   setTenant(tenantRegion, tenantBytes);
-  if (walkRequest(decodedRegion, end, futureAfter) == 0) return -1;
+  if (walkRequest(decodedRegion, end, futureAfter) === 0) return -1;
   lookUp();
   const news = results().newSeries;
-  if (news == 0) emit();
+  if (news === 0) emit();
   return <i32>news;
 }
 
@@ -63,7 +63,7 @@ function lookUp(): void {
   const r = results();
   for (let i: u32 = 0; i < r.series; i++) {
     const record = seriesRecord(i);
-    if (record.reason != 0) continue;
+    if (record.reason !== 0) continue;
     const entry = findEntry(record.fingerprint);
     record.entry = <u32>changetype<usize>(entry);
     if (!wantsDisposition(entry)) continue;

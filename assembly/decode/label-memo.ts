@@ -4,7 +4,8 @@
 // direct-mapped table: a label that does not match byte for byte takes the slot over. Only labels
 // that nothing is wrong with are kept, so an entry stays true for good.
 //
-//   nameHash u64 | labelHash u64 | bytes u32 | nameStart u16 | nameBytes u16 | traits u32 | - | 96 bytes of label
+//   0          8           16      20          22          24       28   32
+//   nameHash | labelHash | bytes | nameStart | nameBytes | traits | -  | at most 96 bytes of label
 
 import {
   MEMO_ENTRIES,
@@ -33,12 +34,12 @@ export function memoSlot(start: usize, bytes: u32): usize {
 }
 
 export function memoHolds(slot: usize, start: usize, bytes: u32): bool {
-  if (changetype<MemoEntry>(slot).bytes != bytes) return false;
+  if (changetype<MemoEntry>(slot).bytes !== bytes) return false;
   const kept = slot + offsetof<MemoEntry>();
   if (bytes < 16) {
     return (
-      load<u64>(kept) == load<u64>(start) &&
-      load<u64>(kept + bytes - 8) == load<u64>(start + bytes - 8)
+      load<u64>(kept) === load<u64>(start) &&
+      load<u64>(kept + bytes - 8) === load<u64>(start + bytes - 8)
     );
   }
   // Two overlapping vectors cover 32 bytes, four 64, so that most labels take no loop and one

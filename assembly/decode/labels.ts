@@ -49,7 +49,7 @@ let hasMetricName: bool = false;
 
 /** The pseudo-label ("", tenant) that starts every sum; nothing when there is no tenant. */
 export function setTenant(start: usize, bytes: u32): void {
-  tenantHash = bytes == 0 ? 0 : xxh64Pair(xxh64(start, 0), xxh64(start, bytes));
+  tenantHash = bytes === 0 ? 0 : xxh64Pair(xxh64(start, 0), xxh64(start, bytes));
 }
 
 export function beginLabels(): void {
@@ -63,7 +63,7 @@ export function beginLabels(): void {
 
 /** Call once all labels are added. */
 export function endLabels(): void {
-  if (reason == 0 && !hasMetricName) reason = NO_METRIC_NAME;
+  if (reason === 0 && !hasMetricName) reason = NO_METRIC_NAME;
 }
 
 export function seriesFingerprint(): u64 {
@@ -79,15 +79,15 @@ export function seriesPartition(): u32 {
 export function addLabel(start: usize, end: usize): usize {
   const bytes = <u32>(end - start);
   const slot = memoSlot(start, bytes);
-  if (slot != 0 && memoHolds(slot, start, bytes)) {
+  if (slot !== 0 && memoHolds(slot, start, bytes)) {
     const memo = changetype<MemoEntry>(slot);
-    if (reason == 0) {
+    if (reason === 0) {
       admit(memo.nameHash, memo.labelHash, memo.traits, start + memo.nameStart, memo.nameBytes);
     }
     return end;
   }
-  if (readLabel(start, end) == 0) return 0;
-  if (reason == 0) judge(slot, start, bytes);
+  if (readLabel(start, end) === 0) return 0;
+  if (reason === 0) judge(slot, start, bytes);
   return end;
 }
 
@@ -98,18 +98,18 @@ export function readLabel(start: usize, end: usize): usize {
   valueBytes = 0;
   while (at < end) {
     let read = readTag(at, end);
-    if (read == 0) return 0;
+    if (read === 0) return 0;
     at = <usize>(read >> 32);
     const tag = <u32>read;
-    if (tag != NAME_TAG && tag != VALUE_TAG) {
+    if (tag !== NAME_TAG && tag !== VALUE_TAG) {
       at = skipField(at, end, tag, LABEL_DEPTH);
-      if (at == 0) return 0;
+      if (at === 0) return 0;
       continue;
     }
     read = readLength(at, end);
-    if (read == 0) return 0;
+    if (read === 0) return 0;
     at = <usize>(read >> 32);
-    if (tag == NAME_TAG) {
+    if (tag === NAME_TAG) {
       nameStart = at;
       nameBytes = <u32>read;
     } else {
@@ -123,25 +123,25 @@ export function readLabel(start: usize, end: usize): usize {
 
 function judge(slot: usize, start: usize, bytes: u32): void {
   const s = settings();
-  if (count == s.labelsMax) reason = TOO_MANY_LABELS;
-  else if (nameBytes == 0) reason = EMPTY_LABEL_NAME;
+  if (count === s.labelsMax) reason = TOO_MANY_LABELS;
+  else if (nameBytes === 0) reason = EMPTY_LABEL_NAME;
   else if (nameBytes > s.nameBytesMax) reason = LABEL_NAME_TOO_LONG;
   else if (!isUtf8(nameStart, nameBytes)) reason = INVALID_UTF8;
   else if (valueBytes > s.valueBytesMax) reason = LABEL_VALUE_TOO_LONG;
-  else if (valueBytes != 0 && !isUtf8(valueStart, valueBytes)) reason = INVALID_UTF8;
-  if (reason != 0) return;
+  else if (valueBytes !== 0 && !isUtf8(valueStart, valueBytes)) reason = INVALID_UTF8;
+  if (reason !== 0) return;
 
   const nameHash = xxh64(nameStart, nameBytes);
   let labelHash: u64 = 0;
   let traits: u32 = 0;
   // An empty value is no label (Prometheus drops it); neither is a stripped one.
-  const index = valueBytes == 0 ? NO_NAME : findName(nameHash, nameStart, nameBytes);
-  if (valueBytes != 0 && (index == NO_NAME || namedLabel(index).stripped == 0)) {
+  const index = valueBytes === 0 ? NO_NAME : findName(nameHash, nameStart, nameBytes);
+  if (valueBytes !== 0 && (index === NO_NAME || namedLabel(index).stripped === 0)) {
     labelHash = xxh64Pair(nameHash, xxh64(valueStart, valueBytes));
     traits = <u32>(index + 1);
-    if (nameBytes == 8 && load<u64>(nameStart) == METRIC_NAME) traits |= TRAIT_METRIC_NAME;
+    if (nameBytes === 8 && load<u64>(nameStart) === METRIC_NAME) traits |= TRAIT_METRIC_NAME;
   }
-  if (slot != 0) {
+  if (slot !== 0) {
     const memo = changetype<MemoEntry>(slot);
     memo.nameHash = nameHash;
     memo.labelHash = labelHash;
@@ -154,12 +154,12 @@ function judge(slot: usize, start: usize, bytes: u32): void {
 }
 
 function admit(nameHash: u64, labelHash: u64, traits: u32, name: usize, bytes: u32): void {
-  if (count == settings().labelsMax) {
+  if (count === settings().labelsMax) {
     reason = TOO_MANY_LABELS;
     return;
   }
   const bit = (<u64>1) << (nameHash >> 58);
-  if ((seenBits & bit) != 0 && wasSeen(nameHash, name, bytes)) {
+  if ((seenBits & bit) !== 0 && wasSeen(nameHash, name, bytes)) {
     reason = DUPLICATE_LABEL;
     return;
   }
@@ -170,10 +170,10 @@ function admit(nameHash: u64, labelHash: u64, traits: u32, name: usize, bytes: u
   seen.nameBytes = bytes;
   count++;
   sum += labelHash;
-  if (traits == 0) return;
-  if ((traits & TRAIT_METRIC_NAME) != 0) hasMetricName = true;
+  if (traits === 0) return;
+  if ((traits & TRAIT_METRIC_NAME) !== 0) hasMetricName = true;
   const index = traits & TRAIT_INDEX_MASK;
-  if (index != 0) {
+  if (index !== 0) {
     present |= (<u32>1) << (index - 1);
     namedLabel(index - 1).labelHash = labelHash;
   }
@@ -182,8 +182,8 @@ function admit(nameHash: u64, labelHash: u64, traits: u32, name: usize, bytes: u
 function wasSeen(nameHash: u64, name: usize, bytes: u32): bool {
   for (let i: u32 = 0; i < count; i++) {
     const seen = changetype<SeenName>(seenRegion + <usize>i * offsetof<SeenName>());
-    if (seen.hash != nameHash || seen.nameBytes != bytes) continue;
-    if (memory.compare(seen.name, name, bytes) == 0) return true;
+    if (seen.hash !== nameHash || seen.nameBytes !== bytes) continue;
+    if (memory.compare(seen.name, name, bytes) === 0) return true;
   }
   return false;
 }

@@ -3,8 +3,8 @@
 // that were never touched cost nothing, so a region is as large as its limit allows, once and for
 // all.
 //
-//   static memory | body | decoded | series | samples | new series | spans | names | partitions | tenant
-//                 | label memo | series cache | blocks
+//   static memory | body | decoded | series | samples | new series | spans | seen names | names
+//   | name texts | partition sets | partitions | tenant | label memo | series cache | blocks
 
 /** Fast copies and vector loads may pass the end of a region by this much. */
 const SLACK_BYTES: usize = 128;

@@ -42,31 +42,31 @@ export function addName(start: usize, bytes: u32, stripped: bool): u32 {
 
 /** A set of names by their bits; sets are tried in the order in which they were added. */
 export function addPartitionSet(bits: u32): void {
-  assert(sets < PARTITION_SETS_MAX && bits != 0);
+  assert(sets < PARTITION_SETS_MAX && bits !== 0);
   store<u32>(setsRegion + <usize>sets * sizeof<u32>(), bits);
   sets++;
 }
 
 export function findName(hash: u64, start: usize, bytes: u32): i32 {
-  if ((bloom & ((<u64>1) << (hash & 63))) == 0) return NO_NAME;
+  if ((bloom & ((<u64>1) << (hash & 63))) === 0) return NO_NAME;
   for (let i: u32 = 0; i < names; i++) {
     const named = namedLabel(i);
-    if (named.nameHash != hash || named.nameBytes != bytes) continue;
-    if (memory.compare(named.name, start, bytes) == 0) return <i32>i;
+    if (named.nameHash !== hash || named.nameBytes !== bytes) continue;
+    if (memory.compare(named.name, start, bytes) === 0) return <i32>i;
   }
   return NO_NAME;
 }
 
 /**
- * The sum that chooses the partition: of the first set whose labels are all in `present` (their hashes are in the
- * table), or `otherwise`.
+ * The sum that chooses the partition: of the first set whose labels are all in `present` (their
+ * hashes are in the table), or `otherwise`.
  */
 export function partitionSum(present: u32, own: u64, otherwise: u64): u64 {
   for (let i: u32 = 0; i < sets; i++) {
     let bits = load<u32>(setsRegion + <usize>i * sizeof<u32>());
-    if ((present & bits) != bits) continue;
+    if ((present & bits) !== bits) continue;
     let sum = own;
-    while (bits != 0) {
+    while (bits !== 0) {
       sum += namedLabel(ctz<u32>(bits)).labelHash;
       bits &= bits - 1;
     }

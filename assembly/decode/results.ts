@@ -51,8 +51,8 @@ export function reject(reason: u32, samples: u32, series: u32): void {
   const counter = rejectedAt + (reason << 2);
   store<u32>(counter, load<u32>(counter) + samples);
   const r = results();
-  r.rejectedCount += samples == 0 ? 1 : samples;
-  if (r.firstRejects == FIRST_REJECTS_MAX) return;
+  r.rejectedCount += samples === 0 ? 1 : samples;
+  if (r.firstRejects === FIRST_REJECTS_MAX) return;
   const first = firstRejectsAt + (r.firstRejects << 3);
   store<u32>(first, reason);
   store<u32>(first, series, 4);

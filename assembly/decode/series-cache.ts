@@ -42,7 +42,7 @@ export function findEntry(fingerprint: u64): CacheEntry {
   let index = <u32>fingerprint & mask;
   while (true) {
     const entry = entryAt(index);
-    if (entry.state == FREE) {
+    if (entry.state === FREE) {
       entry.fingerprint = fingerprint;
       entry.state = PENDING;
       entry.announcedSeconds = 0;
@@ -50,7 +50,7 @@ export function findEntry(fingerprint: u64): CacheEntry {
       used++;
       return entry;
     }
-    if (entry.fingerprint == fingerprint) return entry;
+    if (entry.fingerprint === fingerprint) return entry;
     index = (index + 1) & mask;
   }
 }
@@ -60,13 +60,13 @@ export function findEntry(fingerprint: u64): CacheEntry {
  * requests.
  */
 export function wantsDisposition(entry: CacheEntry): bool {
-  if (entry.state != PENDING || entry.announcedSeconds == request) return false;
+  if (entry.state !== PENDING || entry.announcedSeconds === request) return false;
   entry.announcedSeconds = request;
   return true;
 }
 
 export function settleEntry(entry: CacheEntry, disposition: u32): void {
-  if (entry.state != PENDING) return;
+  if (entry.state !== PENDING) return;
   entry.state = KNOWN + <u16>disposition;
   entry.announcedSeconds = 0;
   entry.generation = 0;
@@ -78,11 +78,11 @@ export function dispositionOf(entry: CacheEntry): u32 {
 }
 
 /**
- * Whether the labels have to go into the log now; if so, takes it for done. Whole seconds, rounded so that an
- * announcement is at most the interval old, and a clock that was set back announces again.
+ * Whether the labels have to go into the log now; if so, takes it for done. Whole seconds, rounded
+ * so that an announcement is at most the interval old; a clock that was set back announces again.
  */
 export function takeAnnouncement(entry: CacheEntry, nowSeconds: u32): bool {
-  const isCurrent = entry.generation == generation;
+  const isCurrent = entry.generation === generation;
   if (isCurrent && nowSeconds - entry.announcedSeconds < settings().announceMs / 1000) return false;
   entry.announcedSeconds = nowSeconds;
   entry.generation = generation;
@@ -91,12 +91,12 @@ export function takeAnnouncement(entry: CacheEntry, nowSeconds: u32): bool {
 
 export function forgetAll(): void {
   generation++;
-  if (generation != 0) return;
+  if (generation !== 0) return;
   generation = 1;
   const entries = settings().cacheEntries;
   for (let i: u32 = 0; i < entries; i++) {
     const entry = entryAt(i);
-    if (entry.generation != 0) entry.generation = 0;
+    if (entry.generation !== 0) entry.generation = 0;
   }
 }
 

@@ -6,7 +6,7 @@
 //
 //   block    = varint length, elements
 //   element  = literal  xxxxxx00 (length - 1, or 60..63: 1..4 length bytes follow)  bytes
-//            | copy     oooLLL01 (length - 4, offset bits 8..10)                    offset bits 0..7
+//            | copy     oooLLL01 (length - 4, offset bits 8..10)             offset bits 0..7
 //            | copy     LLLLLL10 (length - 1)                                       2 bytes offset
 //            | copy     LLLLLL11 (length - 1)                                       4 bytes offset
 
@@ -30,8 +30,8 @@ const SHORT_LITERAL_BYTES: u32 = 64;
 /** Returns the position behind the last decoded byte, or 0 after `fail`. */
 export function uncompress(body: usize, bytes: u32, target: usize, bytesMax: u32): usize {
   const end = body + bytes;
-  if (bytes == 0) return fail(BODY_EMPTY, body);
-  if (bytes >= 10 && load<u64>(body) == FRAMED_START) return fail(BODY_FRAMED, body);
+  if (bytes === 0) return fail(BODY_EMPTY, body);
+  if (bytes >= 10 && load<u64>(body) === FRAMED_START) return fail(BODY_FRAMED, body);
   let at = body;
   let declared: u64 = 0;
   let shift: u64 = 0;
@@ -53,14 +53,14 @@ function elements(start: usize, end: usize, target: usize, targetEnd: usize): us
   while (at < end) {
     const tag: u32 = load<u8>(at++);
     const kind = tag & 3;
-    if (kind == 0) {
+    if (kind === 0) {
       let length: u32 = tag >> 2;
       if (length >= 60) {
         const extra: u32 = length - 59;
         if (<u32>(end - at) < extra) return fail(ELEMENT_TRUNCATED, at);
         length = load<u32>(at) & (0xffffffff >> ((4 - extra) << 3));
         at += extra;
-        if (length == u32.MAX_VALUE) return fail(ELEMENT_TRUNCATED, at);
+        if (length === u32.MAX_VALUE) return fail(ELEMENT_TRUNCATED, at);
       }
       length++;
       if (length > <u32>(end - at)) return fail(ELEMENT_TRUNCATED, at);
@@ -73,11 +73,11 @@ function elements(start: usize, end: usize, target: usize, targetEnd: usize): us
     }
     let length: u32 = (tag >> 2) + 1;
     let offset: u32;
-    if (kind == 1) {
+    if (kind === 1) {
       if (at >= end) return fail(ELEMENT_TRUNCATED, at);
       length = ((tag >> 2) & 7) + 4;
       offset = ((tag & 0xe0) << 3) | load<u8>(at++);
-    } else if (kind == 2) {
+    } else if (kind === 2) {
       if (end - at < 2) return fail(ELEMENT_TRUNCATED, at);
       offset = load<u16>(at);
       at += 2;
@@ -86,13 +86,13 @@ function elements(start: usize, end: usize, target: usize, targetEnd: usize): us
       offset = load<u32>(at);
       at += 4;
     }
-    if (offset == 0 || offset > <u32>(out - target)) return fail(OFFSET_OUTSIDE, at);
+    if (offset === 0 || offset > <u32>(out - target)) return fail(OFFSET_OUTSIDE, at);
     if (length > <u32>(targetEnd - out)) return fail(OUTPUT_OVERRUN, at);
     if (offset >= 16) copyForward(out, out - offset, length);
     else repeat(out, offset, length);
     out += length;
   }
-  return out == targetEnd ? out : fail(OUTPUT_SHORT, at);
+  return out === targetEnd ? out : fail(OUTPUT_SHORT, at);
 }
 
 /**

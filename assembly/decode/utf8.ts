@@ -7,12 +7,12 @@ export function isUtf8(start: usize, bytes: u32): bool {
   const end = start + bytes;
   let at = start;
   while (at + 16 <= end) {
-    if (i8x16.bitmask(v128.load(at)) != 0) return isUtf8From(at, end);
+    if (i8x16.bitmask(v128.load(at)) !== 0) return isUtf8From(at, end);
     at += 16;
   }
-  if (at == end) return true;
+  if (at === end) return true;
   const inside = (1 << (<i32>(end - at))) - 1;
-  return (i8x16.bitmask(v128.load(at)) & inside) == 0 ? true : isUtf8From(at, end);
+  return (i8x16.bitmask(v128.load(at)) & inside) === 0 ? true : isUtf8From(at, end);
 }
 
 function isUtf8From(start: usize, end: usize): bool {
@@ -26,13 +26,13 @@ function isUtf8From(start: usize, end: usize): bool {
     const second: u32 = load<u8>(at);
     let low: u32 = 0x80;
     let high: u32 = 0xbf;
-    if (lead == 0xe0) low = 0xa0;
-    else if (lead == 0xed) high = 0x9f;
-    else if (lead == 0xf0) low = 0x90;
-    else if (lead == 0xf4) high = 0x8f;
+    if (lead === 0xe0) low = 0xa0;
+    else if (lead === 0xed) high = 0x9f;
+    else if (lead === 0xf0) low = 0x90;
+    else if (lead === 0xf4) high = 0x8f;
     if (second < low || second > high) return false;
     for (let i: u32 = 1; i < more; i++) {
-      if ((load<u8>(at + i) & 0xc0) != 0x80) return false;
+      if ((load<u8>(at + i) & 0xc0) !== 0x80) return false;
     }
     at += more;
   }

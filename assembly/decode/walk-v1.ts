@@ -61,32 +61,32 @@ export function walkRequest(start: usize, end: usize, futureAfter: i64): usize {
   let at = start;
   while (at < end) {
     let read = readTag(at, end);
-    if (read == 0) return 0;
+    if (read === 0) return 0;
     at = <usize>(read >> 32);
     const tag = <u32>read;
-    if (tag != REQUEST_SERIES && tag != REQUEST_METADATA) {
+    if (tag !== REQUEST_SERIES && tag !== REQUEST_METADATA) {
       at = skipField(at, end, tag, 1);
-      if (at == 0) return 0;
+      if (at === 0) return 0;
       continue;
     }
     read = readLength(at, end);
-    if (read == 0) return 0;
+    if (read === 0) return 0;
     at = <usize>(read >> 32);
     const messageEnd = at + <u32>read;
-    if (tag == REQUEST_SERIES) {
+    if (tag === REQUEST_SERIES) {
       at = walkSeries(at, messageEnd, futureAfter);
     } else {
       results().metadata++;
       at = walkCounted(PLAIN, at, messageEnd, 2);
     }
-    if (at == 0) return 0;
+    if (at === 0) return 0;
   }
   return at;
 }
 
 function walkSeries(start: usize, end: usize, futureAfter: i64): usize {
   const r = results();
-  if (r.series == settings().seriesMax) return fail(SERIES_ABOVE_LIMIT, start);
+  if (r.series === settings().seriesMax) return fail(SERIES_ABOVE_LIMIT, start);
   const record = seriesRecord(r.series);
   const firstSample = r.samples;
   let histograms: u32 = 0;
@@ -97,43 +97,43 @@ function walkSeries(start: usize, end: usize, futureAfter: i64): usize {
     // Nearly every field is a label shorter than 128 bytes: tag and length in two bytes, read as
     // one.
     const head: u32 = load<u16>(at);
-    if ((head & SHORT_LABEL_MASK) == SHORT_LABEL && (head >> 8) + 2 <= <u32>(end - at)) {
+    if ((head & SHORT_LABEL_MASK) === SHORT_LABEL && (head >> 8) + 2 <= <u32>(end - at)) {
       at = addLabel(at + 2, at + 2 + (head >> 8));
-      if (at == 0) return 0;
+      if (at === 0) return 0;
       continue;
     }
     let read = readTag(at, end);
-    if (read == 0) return 0;
+    if (read === 0) return 0;
     at = <usize>(read >> 32);
     const tag = <u32>read;
-    if ((tag & 7) != LENGTH_DELIMITED || tag < SERIES_LABEL || tag > SERIES_HISTOGRAM) {
+    if ((tag & 7) !== LENGTH_DELIMITED || tag < SERIES_LABEL || tag > SERIES_HISTOGRAM) {
       at = skipField(at, end, tag, 2);
-      if (at == 0) return 0;
+      if (at === 0) return 0;
       continue;
     }
     read = readLength(at, end);
-    if (read == 0) return 0;
+    if (read === 0) return 0;
     at = <usize>(read >> 32);
     const messageEnd = at + <u32>read;
-    if (tag == SERIES_LABEL) {
+    if (tag === SERIES_LABEL) {
       at = addLabel(at, messageEnd);
-    } else if (tag == SERIES_SAMPLE) {
-      if (r.received == settings().samplesMax) return fail(SAMPLES_ABOVE_LIMIT, at);
+    } else if (tag === SERIES_SAMPLE) {
+      if (r.received === settings().samplesMax) return fail(SAMPLES_ABOVE_LIMIT, at);
       const sample = sampleRecord(r.samples);
       at = readSample(at, messageEnd, sample);
       if (sample.timestamp > futureAfter) futures++;
       r.samples++;
       r.received++;
-    } else if (tag == SERIES_EXEMPLAR) {
+    } else if (tag === SERIES_EXEMPLAR) {
       r.exemplars++;
       at = walkCounted(EXEMPLAR, at, messageEnd, 3);
     } else {
-      if (r.received == settings().samplesMax) return fail(SAMPLES_ABOVE_LIMIT, at);
+      if (r.received === settings().samplesMax) return fail(SAMPLES_ABOVE_LIMIT, at);
       histograms++;
       r.received++;
       at = walkCounted(HISTOGRAM, at, messageEnd, 3);
     }
-    if (at == 0) return 0;
+    if (at === 0) return 0;
   }
   endLabels();
   const samples = r.samples - firstSample;
@@ -144,8 +144,8 @@ function walkSeries(start: usize, end: usize, futureAfter: i64): usize {
   record.histograms = histograms;
   record.futures = futures;
   record.announcementBytes = 0;
-  record.reason = reason != 0 ? reason : samples + histograms == 0 ? NO_SAMPLES : 0;
-  if (record.reason == 0) {
+  record.reason = reason !== 0 ? reason : samples + histograms === 0 ? NO_SAMPLES : 0;
+  if (record.reason === 0) {
     record.fingerprint = seriesFingerprint();
     record.partition = seriesPartition();
   }
@@ -159,20 +159,20 @@ function readSample(start: usize, end: usize, sample: Sample): usize {
   let valueBits: u64 = 0;
   while (at < end) {
     const read = readTag(at, end);
-    if (read == 0) return 0;
+    if (read === 0) return 0;
     at = <usize>(read >> 32);
     const tag = <u32>read;
-    if (tag == SAMPLE_VALUE) {
+    if (tag === SAMPLE_VALUE) {
       if (end - at < 8) return fail(FIELD_OVERRUN, at);
       valueBits = load<u64>(at);
       at += 8;
-    } else if (tag == SAMPLE_TIMESTAMP) {
+    } else if (tag === SAMPLE_TIMESTAMP) {
       at = readVarint(at, end);
-      if (at == 0) return 0;
+      if (at === 0) return 0;
       timestamp = varint;
     } else {
       at = skipField(at, end, tag, 3);
-      if (at == 0) return 0;
+      if (at === 0) return 0;
     }
   }
   sample.timestamp = <i64>timestamp;
@@ -184,27 +184,27 @@ function walkCounted(kind: u32, start: usize, end: usize, depth: i32): usize {
   let at = start;
   while (at < end) {
     let read = readTag(at, end);
-    if (read == 0) return 0;
+    if (read === 0) return 0;
     at = <usize>(read >> 32);
     const tag = <u32>read;
-    if (kind == PLAIN || (tag & 7) != LENGTH_DELIMITED) {
+    if (kind === PLAIN || (tag & 7) !== LENGTH_DELIMITED) {
       at = skipField(at, end, tag, depth);
-      if (at == 0) return 0;
+      if (at === 0) return 0;
       continue;
     }
     read = readLength(at, end);
-    if (read == 0) return 0;
+    if (read === 0) return 0;
     at = <usize>(read >> 32);
     at = walkField(kind, tag >> 3, at, at + <u32>read, depth + 1);
-    if (at == 0) return 0;
+    if (at === 0) return 0;
   }
   return at;
 }
 
 /** A length-delimited field of an exemplar or a histogram. */
 function walkField(kind: u32, field: u32, start: usize, end: usize, depth: i32): usize {
-  if (field == 0) return skipField(start, end, LENGTH_DELIMITED, depth);
-  if (kind == EXEMPLAR) return field == 1 ? walkCounted(PLAIN, start, end, depth) : end;
+  if (field === 0) return skipField(start, end, LENGTH_DELIMITED, depth);
+  if (kind === EXEMPLAR) return field === 1 ? walkCounted(PLAIN, start, end, depth) : end;
   switch (field) {
     case 8: // negative_spans
     case 11: // positive_spans
@@ -232,7 +232,7 @@ export function listLabels(record: SeriesRecord): u32 {
     let read = readTag(at, end);
     at = <usize>(read >> 32);
     const tag = <u32>read;
-    if (tag != SERIES_LABEL) {
+    if (tag !== SERIES_LABEL) {
       at = skipField(at, end, tag, 2);
       continue;
     }

@@ -38,21 +38,21 @@ export function readVarint(start: usize, end: usize): usize {
       return at;
     }
     shift += 7;
-    if (shift == 70) return fail(VARINT_TOO_LONG, start);
+    if (shift === 70) return fail(VARINT_TOO_LONG, start);
   }
   return fail(FIELD_OVERRUN, start);
 }
 
 /**
- * A tag or a length in the low 32 bits, the position behind it in the high 32; 0 after `fail`. One register for both
- * keeps the hot loops free of globals.
+ * A tag or a length in the low 32 bits, the position behind it in the high 32; 0 after `fail`. One
+ * register for both keeps the hot loops free of globals.
  */
 export function readTag(start: usize, end: usize): u64 {
   const first: u64 = load<u8>(start);
   if (first < 128) return ((<u64>(start + 1)) << 32) | first;
   const at = readVarint(start, end);
-  if (at == 0) return 0;
-  if (at - start > 5 || (at - start == 5 && load<u8>(at - 1) > 0x0f)) {
+  if (at === 0) return 0;
+  if (at - start > 5 || (at - start === 5 && load<u8>(at - 1) > 0x0f)) {
     return fail(TAG_INVALID, start);
   }
   return ((<u64>at) << 32) | varint;
@@ -65,7 +65,7 @@ export function readLength(start: usize, end: usize): u64 {
   if (start >= end) return fail(FIELD_OVERRUN, start);
   if (length >= 128) {
     at = readVarint(start, end);
-    if (at == 0) return 0;
+    if (at === 0) return 0;
     length = varint;
   }
   if (length > <u64>(end - at)) return fail(FIELD_OVERRUN, start);
@@ -84,7 +84,7 @@ export function skipField(start: usize, end: usize, tag: u32, depth: i32): usize
       return end - start < 8 ? fail(FIELD_OVERRUN, start) : start + 8;
     case LENGTH_DELIMITED: {
       const read = readLength(start, end);
-      return read == 0 ? 0 : <usize>(read >> 32) + <u32>read;
+      return read === 0 ? 0 : <usize>(read >> 32) + <u32>read;
     }
     case GROUP_START:
       return skipGroup(start, end, tag, depth + 1);
@@ -102,14 +102,14 @@ function skipGroup(start: usize, end: usize, opening: u32, depth: i32): usize {
   let at = start;
   while (at < end) {
     const read = readTag(at, end);
-    if (read == 0) return 0;
+    if (read === 0) return 0;
     at = <usize>(read >> 32);
     const tag = <u32>read;
-    if ((tag & 7) == GROUP_END) {
-      return tag >> 3 == opening >> 3 ? at : fail(GROUP_UNMATCHED, at);
+    if ((tag & 7) === GROUP_END) {
+      return tag >> 3 === opening >> 3 ? at : fail(GROUP_UNMATCHED, at);
     }
     at = skipField(at, end, tag, depth);
-    if (at == 0) return 0;
+    if (at === 0) return 0;
   }
   return fail(FIELD_OVERRUN, start);
 }
@@ -119,14 +119,14 @@ export function skipPackedVarints(start: usize, end: usize): usize {
   let at = start;
   while (at < end) {
     at = readVarint(at, end);
-    if (at == 0) return 0;
+    if (at === 0) return 0;
   }
   return at;
 }
 
 /** A packed field of 8-byte values. */
 export function skipPackedFixed64(start: usize, end: usize): usize {
-  return ((end - start) & 7) == 0 ? end : fail(FIELD_OVERRUN, start);
+  return ((end - start) & 7) === 0 ? end : fail(FIELD_OVERRUN, start);
 }
 
 export function varintBytes(value: u32): u32 {

@@ -3,7 +3,7 @@
 // and fall back when the group fails, so that offsets stay dense.
 
 import { strict as assert } from 'node:assert';
-import type { Database } from 'lmdb';
+import type { Values } from '../data-dir.js';
 import { OperatingError } from '../errors.js';
 import {
   checksum,
@@ -14,8 +14,6 @@ import {
   storedBytes,
 } from './lmdb-key.js';
 import type { Batch, LogRecord, Topic } from './log.js';
-
-type Values = Database<Uint8Array, Uint8Array>;
 
 /** A read returns at most so many records, however small: decoding 4,096 of them takes about 10 ms. */
 const READ_RECORDS_MAX = 4096;

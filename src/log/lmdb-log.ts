@@ -9,8 +9,7 @@
 
 import { strict as assert } from 'node:assert';
 import { randomUUID } from 'node:crypto';
-import type { Database } from 'lmdb';
-import type { DataDir } from '../data-dir.js';
+import type { DataDir, Values } from '../data-dir.js';
 import { OperatingError } from '../errors.js';
 import { APPEND_BYTES_MAX, RECORD_BYTES_MAX } from '../limits.js';
 import { checksum, type RecordKey, storedBytes } from './lmdb-key.js';
@@ -48,14 +47,14 @@ const PASSING_RATIO = 2;
 const REFUSING_RATIO = 4;
 /** Records deleted in one transaction: it holds up appends for some 10 ms. */
 const TRIM_RECORDS_MAX = 4096;
-
-type Names = Database<Uint8Array, Uint8Array>;
+/** And their pages, which go into lmdb's free list: its own pages must fit into what is reserved for deletes. */
+const TRIM_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Rejects with data_dir_other when the log was made with another number of partitions. */
 export async function openLmdbLog(dir: DataDir, settings: LmdbLogSettings): Promise<LmdbLog> {
   const { partitions, retention } = settings;
   assert(Number.isInteger(partitions) && partitions >= 1 && partitions <= PARTITIONS_MAX);
-  const names: Names = openDatabase(dir, 'log');
+  const names: Values = dir.openDatabase('log', {});
   let id = textOf(names, 'id');
   if (id === undefined) {
     id = randomUUID();
@@ -80,7 +79,7 @@ export async function openLmdbLog(dir: DataDir, settings: LmdbLogSettings): Prom
       const floor = textOf(names, floorKey(topic, partition));
       return new Lane(
         { topic, partition, floor: floor === undefined ? undefined : (JSON.parse(floor) as Mark) },
-        openDatabase(dir, `${topic}/${partition}`),
+        dir.openDatabase(`${topic}/${partition}`, {}),
       );
     });
   }
@@ -92,21 +91,19 @@ export class LmdbLog implements Log {
   readonly partitions: number;
   readonly #dir: DataDir;
   readonly #settings: LmdbLogSettings;
-  readonly #names: Names;
+  readonly #names: Values;
   readonly #lanes: Record<Topic, Lane[]>;
   readonly #closing = new AbortController();
   /** Bytes given to append and not yet settled. */
   #waitingBytes = 0;
   #settling = new Set<Promise<unknown>>();
   #disk = { isFull: false, checkedMs: Number.NEGATIVE_INFINITY };
-  /** The most that the log has taken since it was opened: the file keeps it, free for reuse. */
-  #storedMost = 0;
 
   constructor(parts: {
     dir: DataDir;
     settings: LmdbLogSettings;
     id: string;
-    names: Names;
+    names: Values;
     lanes: Record<Topic, Lane[]>;
   }) {
     this.id = parts.id;
@@ -194,13 +191,9 @@ export class LmdbLog implements Log {
     const nowMs = performance.now();
     if (nowMs - this.#disk.checkedMs < DISK_CHECK_MS) return;
     this.#disk.checkedMs = nowMs;
-    const topics = Object.keys(this.#lanes) as Topic[];
-    const stored = topics.reduce((sum, topic) => sum + this.storedBytes(topic), 0);
-    this.#storedMost = Math.max(this.#storedMost, stored);
-    const inFile = this.#storedMost - stored;
     const looking = this.#dir.freeBytes().then(
       (free) => {
-        this.#disk.isFull = free + inFile < DISK_RESERVE_BYTES;
+        this.#disk.isFull = free + this.#dir.reusableBytes() < DISK_RESERVE_BYTES;
       },
       () => {
         // statfs may fail for a moment on a network file system: the last answer stands, writes tell the truth.
@@ -275,6 +268,7 @@ export class LmdbLog implements Log {
           ? !isOver(PASSING_RATIO * bytesMax)
           : !isOver(bytesMax) && key.appendedMs >= oldestMs;
       if (isKept || key.offset >= lane.high.offset) break;
+      if (lane.stored - here >= TRIM_BYTES_MAX) break;
       keys.push(key);
       here -= key.stored - from;
       from = key.stored;
@@ -296,13 +290,7 @@ export class LmdbLog implements Log {
   }
 }
 
-function openDatabase(dir: DataDir, name: string): Names {
-  return dir.read(() =>
-    dir.environment.openDB(name, { encoding: 'binary', keyEncoding: 'binary' }),
-  );
-}
-
-function textOf(names: Names, key: string): string | undefined {
+function textOf(names: Values, key: string): string | undefined {
   const bytes = names.get(Buffer.from(key));
   return bytes === undefined ? undefined : Buffer.from(bytes).toString();
 }

@@ -4,7 +4,7 @@
 
 import { strict as assert } from 'node:assert';
 import { fromBinary } from '@bufbuild/protobuf';
-import { type Label, MetricType, SeriesInfoSchema } from '../gen/sample_block_pb.js';
+import { MetricType, SeriesInfoSchema } from '../gen/sample_block_pb.js';
 import {
   IDLE_SWEEP_MS,
   KNOWN_PER_SCORED,
@@ -14,6 +14,7 @@ import {
   SWEEP_MS,
 } from '../limits.js';
 import { type BlockLayout, type Run, readBlock } from '../sample-block.js';
+import type { Label } from '../series.js';
 import { NO_ENTRY, NO_SLOT, Slots } from './slots.js';
 import type { SeriesKind, WasmForest } from './wasm-forest.js';
 

@@ -3,11 +3,9 @@
 // only writer of the directory, so compare-and-write is a matter of doing the advances of one key one after another.
 
 import { strict as assert } from 'node:assert';
-import type { Database } from 'lmdb';
-import type { DataDir } from '../data-dir.js';
+import type { DataDir, Values } from '../data-dir.js';
+import { storedBytes } from '../log/lmdb-key.js';
 import type { StateStore } from './state-store.js';
-
-type Values = Database<Uint8Array, Uint8Array>;
 
 const NO_VERSION = -1;
 /** lmdb's longest key with pages of 4 KiB, less what it may add. */
@@ -27,9 +25,7 @@ class LmdbStore implements StateStore {
 
   constructor(dir: DataDir) {
     this.#dir = dir;
-    this.#values = dir.environment.openDB('state', {
-      encoding: 'binary',
-      keyEncoding: 'binary',
+    this.#values = dir.openDatabase('state', {
       useVersions: true,
       // Checkpoints are rewritten whole and soon replaced: not worth the time of a compressor.
       compression: false,
@@ -65,7 +61,7 @@ class LmdbStore implements StateStore {
     for (;;) {
       const keys = this.#keys(prefix, DELETE_KEYS_MAX);
       if (keys.length === 0) return;
-      await this.#dir.commit(keys.length, () => {
+      await this.#dir.commit(0, () => {
         for (const key of keys) void this.#values.remove(key);
       });
     }
@@ -79,7 +75,7 @@ class LmdbStore implements StateStore {
   }
 
   #write(key: Uint8Array, value: Uint8Array, version: number): Promise<void> {
-    return this.#dir.commit(value.length, () => void this.#values.put(key, value, version));
+    return this.#dir.commit(storedBytes(value.length), () => void this.#values.put(key, value, version));
   }
 
   #keys(prefix: string, limit: number): Uint8Array[] {

@@ -83,8 +83,8 @@ interface Fault {
 const PASSING: Fault[] = [
   { errno: 'EIO', on: 'flush', code: 'log_unavailable', text: /Input\/output error/ },
   { errno: 'ENOSPC', on: 'flush', code: 'disk_full', text: /No space left on device/ },
-  { errno: 'EIO', on: 'pages', code: 'log_unavailable', text: /Input\/output error/ },
-  { errno: 'ENOSPC', on: 'pages', code: 'disk_full', text: /No space left on device/ },
+  { errno: 'EIO', on: 'growth', code: 'log_unavailable', text: /EIO/ },
+  { errno: 'ENOSPC', on: 'growth', code: 'disk_full', text: /ENOSPC/ },
 ];
 
 for (const { errno, on, code, text } of PASSING) {
@@ -102,7 +102,8 @@ for (const { errno, on, code, text } of PASSING) {
         await sleep(50);
         const during = appender.acknowledged().length;
         await sleep(HELD_MS);
-        expect(appender.acknowledged()).toHaveLength(during);
+        // A file that cannot grow may still have room for a small record.
+        if (on === 'flush') expect(appender.acknowledged()).toHaveLength(during);
         expect(appender.program.hasExited(), appender.program.stderr()).toBe(false);
         gate.fail(null);
         await some('acknowledgements again', () => appender.acknowledged().length > during + 20);

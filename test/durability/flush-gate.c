@@ -15,11 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { ON_FLUSH = 1, ON_PAGES = 2, ON_META = 4 };
+enum { ON_FLUSH = 1, ON_PAGES = 2, ON_META = 4, ON_GROWTH = 8 };
 
 /* The order is that of FIELDS in flush-gate.ts. */
 struct gate {
@@ -83,6 +84,13 @@ static int refuses(uint32_t what) {
   return 1;
 }
 
+/* A write that would make the file longer: where a full disk says so. */
+static uint32_t growth(int fd, off64_t offset, size_t length) {
+  struct stat64 about;
+  if (fstat64(fd, &about) != 0) return 0;
+  return offset + (off64_t)length > about.st_size ? ON_GROWTH : 0;
+}
+
 /* What lies there now, as one entry: u64 offset, u64 length, bytes. Zeros where the file ends. */
 static void remember(int fd, off64_t offset, size_t length) {
   if (undo_fd < 0) return;
@@ -125,7 +133,7 @@ int fsync(int fd) { return flush(fd, real_fsync); }
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) {
   if (!is_store(fd)) return real_pwrite64(fd, bytes, length, offset);
   int meta = is_meta(fd);
-  if (refuses(meta ? ON_META : ON_PAGES)) return -1;
+  if (refuses(meta ? ON_META : ON_PAGES | growth(fd, offset, length))) return -1;
   if (!meta) remember(fd, offset, length);
   atomic_fetch_add(meta ? &gate->meta_writes : &gate->page_writes, 1);
   return real_pwrite64(fd, bytes, length, offset);
@@ -137,10 +145,11 @@ ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset) {
 
 ssize_t writev(int fd, const struct iovec *parts, int count) {
   if (!is_store(fd)) return real_writev(fd, parts, count);
-  if (refuses(ON_PAGES)) return -1;
   size_t length = 0;
   for (int i = 0; i < count; i++) length += parts[i].iov_len;
-  remember(fd, lseek64(fd, 0, SEEK_CUR), length);
+  off64_t offset = lseek64(fd, 0, SEEK_CUR);
+  if (refuses(ON_PAGES | growth(fd, offset, length))) return -1;
+  remember(fd, offset, length);
   atomic_fetch_add(&gate->page_writes, 1);
   return real_writev(fd, parts, count);
 }

@@ -32,7 +32,8 @@ const FIELDS = [
 ] as const;
 type Field = (typeof FIELDS)[number];
 
-const CALLS = { flush: 1, pages: 2, meta: 4 };
+/** growth: writes of pages that would make the file longer. */
+const CALLS = { flush: 1, pages: 2, meta: 4, growth: 8 };
 export type Call = keyof typeof CALLS;
 
 export interface FlushGate {
