@@ -40,7 +40,7 @@ const GROWTH_BYTES = 4 * 1024 * 1024;
 /** Pages of trees and of the free list that a transaction changes beside its values. */
 const DELETING_ROOM_BYTES = 2 * 1024 * 1024;
 /** Values leave this much to deletes, or a full disk could never be emptied. */
-const WRITING_ROOM_BYTES = 8 * 1024 * 1024;
+const WRITING_ROOM_BYTES = 6 * 1024 * 1024;
 /** Free pages inside the file count only when there are so many times more of them than a transaction needs. */
 const REUSE_RATIO = 3;
 const ZEROS = Buffer.alloc(GROWTH_BYTES);
@@ -148,20 +148,26 @@ export class CommitQueue {
   /** Makes sure that whatever the next transaction writes has its place in the file. */
   async #makeRoom(bytes: number): Promise<void> {
     const { lastPageNumber, pageSize } = this.#environment.getStats() as EnvironmentStats;
-    const room = bytes > 0 ? WRITING_ROOM_BYTES + 1.25 * bytes : DELETING_ROOM_BYTES;
-    const needed = (lastPageNumber + 1) * pageSize + room;
+    const end = (lastPageNumber + 1) * pageSize;
+    const own = DELETING_ROOM_BYTES + 1.25 * bytes;
+    const needed = end + own + (bytes > 0 ? WRITING_ROOM_BYTES : 0);
     if (needed <= this.#fileBytes) return;
     try {
-      this.#fileBytes = (await this.#file.stat()).size;
-      while (this.#fileBytes < needed) {
-        const { bytesWritten } = await this.#file.write(ZEROS, 0, ZEROS.length, this.#fileBytes);
-        this.#fileBytes += bytesWritten;
-      }
+      await this.#grow(needed);
     } catch (error) {
-      // On a full disk lmdb can still fill what deleted records left. A value needs a run of free pages; when there is this
-      // much more than is needed, and records go in the order in which they came, there is such a run.
-      if (isFull(error) && this.#reusableBytes() > REUSE_RATIO * room) return;
+      // On a full disk lmdb still fills what deleted records left. Should it find no run of free pages that is long enough,
+      // it goes on beyond its last page: there must be place for that, too, and it is taken from what deletes need.
+      const isReusing = this.#reusableBytes() > REUSE_RATIO * bytes;
+      if (isFull(error) && isReusing && end + own <= this.#fileBytes) return;
       throw error;
+    }
+  }
+
+  async #grow(needed: number): Promise<void> {
+    this.#fileBytes = (await this.#file.stat()).size;
+    while (this.#fileBytes < needed) {
+      const { bytesWritten } = await this.#file.write(ZEROS, 0, ZEROS.length, this.#fileBytes);
+      this.#fileBytes += bytesWritten;
     }
   }
 

@@ -10,7 +10,6 @@ import { AssertionError } from 'node:assert';
 import { mkdir, open as openFile, readdir, readFile, rename, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Database, type DatabaseOptions, open, type RootDatabase } from 'lmdb';
-import { open, type RootDatabase } from 'lmdb';
 import { CommitQueue, type Write } from './commit-queue.js';
 import { isLockFile, lockDir } from './dir-lock.js';
 import { OperatingError } from './errors.js';

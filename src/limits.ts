@@ -57,3 +57,5 @@ export const PAGE_ROWS_MAX = 1000;
 /** Waiting time between two tries of an append that failed. */
 export const RETRY_MS_MIN = 100;
 export const RETRY_MS_MAX = 5_000;
+/** Series that the receiver knows to be announced: 16 bytes each, emptied when three quarters are taken. A power of two. */
+export const SERIES_CACHE_ENTRIES = 2 ** 20;

@@ -16,7 +16,7 @@ import {
   REQUEST_SERIES_MAX,
 } from '../src/limits.js';
 import { readLoggedSeries } from './log-reader.js';
-import { removeDirectory, temporaryDirectory } from './programs.js';
+import { endPrograms, temporaryDirectory } from './programs.js';
 import {
   type Answer,
   compress,
@@ -57,8 +57,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   sender.close();
-  await treeline.stop();
-  removeDirectory(directory);
+  await endPrograms();
 });
 
 test('a body that cannot be read is refused whole, with a sentence that says why', async () => {
@@ -245,7 +244,9 @@ test('a native histogram is refused and its series is named', async () => {
   // Two serialised messages in a row are one message with the series of both.
   const answer = await sender.send(compress(Buffer.concat([message, writeRequest([series])])));
   expect(answer.status).toBe(400);
-  expect(answer.text).toMatch(/^1 of 3 samples rejected: 1 native histogram; first: .*: latency\n$/);
+  expect(answer.text).toMatch(
+    /^1 of 3 samples rejected: 1 native histogram; first: .*: latency\n$/,
+  );
   expect(await rejectedFor('native_histogram')).toBe(before + 1);
   note(series);
 });

@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { DATA_DIR_FORMAT, openDataDir } from '../src/data-dir.js';
-import { eventually, type Program, removeDirectory, startProgram, temporaryDirectory } from './programs.js';
+import {
+  eventually,
+  type Program,
+  removeDirectory,
+  startProgram,
+  temporaryDirectory,
+} from './programs.js';
 
 const compiled = fileURLToPath(new URL('../dist/src/data-dir.js', import.meta.url));
 /** Opens the directory, says so, and stays. Says the error otherwise. */
@@ -100,7 +106,11 @@ test('a start that was killed while it made the directory is taken up again', as
   writeFileSync(join(path, 'treeline.json.partial'), '{"for');
   writeFileSync(join(path, 'lock-1-1-0'), 'starts');
   await opens(path);
-  expect(readdirSync(path).toSorted()).toEqual(['treeline.json', 'treeline.mdb', 'treeline.mdb-lock']);
+  expect(readdirSync(path).toSorted()).toEqual([
+    'treeline.json',
+    'treeline.mdb',
+    'treeline.mdb-lock',
+  ]);
 });
 
 test('free bytes are those of the file system', async () => {
@@ -156,7 +166,10 @@ test('of several starters at once exactly one wins', async () => {
     const programs = await Promise.all(Array.from({ length: 4 }, () => hold(path)));
     const words = await Promise.all(programs.map(firstWord));
     const winner = programs[words.indexOf('opened')] as Program;
-    expect(words.filter((word) => word === 'opened'), words.join('\n')).toHaveLength(1);
+    expect(
+      words.filter((word) => word === 'opened'),
+      words.join('\n'),
+    ).toHaveLength(1);
     for (const word of words) expect(word).toMatch(/^opened$|^data_dir_locked /);
     await winner.stop('SIGKILL');
     await Promise.all(programs.map((program) => program.stop('SIGKILL')));

@@ -1,6 +1,7 @@
-// Is it any good? Separation on realistic series with known faults, at the default settings. A forest that does not
-// learn, or whose scores are inverted, passes every test of arithmetic; it fails here. The second half asks for what a
-// z-score under another name could not do: to notice a value that is near the mean, and has simply never occurred.
+// Is it any good? Separation on realistic series with known faults, at the default settings. A
+// forest that does not learn, or whose scores are inverted, passes every test of arithmetic; it
+// fails here. The second half asks for what a z-score under another name could not do: to notice a
+// value that is near the mean, and has simply never occurred.
 
 import { expect, test } from 'vitest';
 import { WasmForest } from '../src/scorer/wasm-forest.js';
@@ -56,7 +57,10 @@ function createForest(background: Background, module = RELEASE, seed = 1): WasmF
   return forest;
 }
 
-/** Of the series of this kind: onsets per series-day when nothing is wrong, and how many faults are flagged at once. */
+/**
+ * Of the series of this kind: onsets per series-day when nothing is wrong, and how many faults are
+ * flagged at once.
+ */
 function judge(kind: BackgroundKind, faults: readonly Fault[]) {
   const found = new Map<Fault, number>(faults.map((fault) => [fault, 0]));
   let onsets = 0;
@@ -92,9 +96,12 @@ test.each(CASES)('on %s series nine of ten faults are flagged within 3 samples',
   expect(onsetsPerDay, `flags per calm series-day, ${kind}`).toBeLessThanOrEqual(0.3);
 });
 
-test.each(['gauss', 'lognormal', 'hourly', 'integer'] as const)('calm %s series are left in peace', (kind) => {
-  expect(judge(kind, []).onsetsPerDay, 'flags per series-day').toBeLessThanOrEqual(0.3);
-});
+test.each(['gauss', 'lognormal', 'hourly', 'integer'] as const)(
+  'calm %s series are left in peace',
+  (kind) => {
+    expect(judge(kind, []).onsetsPerDay, 'flags per series-day').toBeLessThanOrEqual(0.3);
+  },
+);
 
 test('another seed grows other trees, which find the same faults', () => {
   const background = makeBackground('daily', { seed: 7, stepSeconds: STEP_SECONDS, days: DAYS });
@@ -109,8 +116,9 @@ test('another seed grows other trees, which find the same faults', () => {
 });
 
 /**
- * A job that swells and ebbs between two and four o'clock every night, slowly against the noise; on the last day it
- * runs a second time, in the afternoon. No value and no step of it is new: only its hour is.
+ * A job that swells and ebbs between two and four o'clock every night, slowly against the noise;
+ * on the last day it runs a second time, in the afternoon. No value and no step of it is new: only
+ * its hour is.
  */
 function makeSecondRun(seed: number): { values: Float64Array; at: number; length: number } {
   const normal = normalFrom(randomFrom(seed));

@@ -1,8 +1,9 @@
-// Runs samples through a real forest and collects what comes out, row by row, for the suites that judge it. Both builds
-// are read from dist/: the release that ships, and the debug build with its asserts and its switches.
+// Runs samples through a real forest and collects what comes out, row by row, for the suites that
+// judge it. Both builds are read from dist/: the release that ships, and the debug build with its
+// asserts and its switches.
 
 import { readFileSync } from 'node:fs';
-import { CAUSES, OUTCOMES, PHASES, WasmForest } from '../src/scorer/wasm-forest.js';
+import { CAUSES, OUTCOMES, PHASES, type WasmForest } from '../src/scorer/wasm-forest.js';
 import type { Row } from './reference-forest.js';
 
 export const BUILDS = ['forest.wasm', 'forest.debug.wasm'] as const;

@@ -1,13 +1,14 @@
-// The forest against its reference, bit for bit and byte for byte, on streams of everything that a sender may send; and
-// the promises that the partition builds on: batches may be cut anywhere, a restored forest continues as if it had
-// never stopped, and no input puts a NaN or an infinity into a record or a score. On both builds.
+// The forest against its reference, bit for bit and byte for byte, on streams of everything that a
+// sender may send; and the promises that the partition builds on: batches may be cut anywhere, a
+// restored forest continues as if it had never stopped, and no input puts a NaN or an infinity into
+// a record or a score. On both builds.
 
 import { expect, test } from 'vitest';
-import { WasmForest, type SeriesKind } from '../src/scorer/wasm-forest.js';
+import { type SeriesKind, WasmForest } from '../src/scorer/wasm-forest.js';
 import { BUILDS, bitsOf, loadModule, observeAll, type Sample } from './forest-runs.js';
-import { randomFrom, normalFrom } from './realistic-series.js';
-import { recordOf } from './reference-record.js';
+import { normalFrom, randomFrom } from './realistic-series.js';
 import { ReferenceSeries, type Row } from './reference-forest.js';
+import { recordOf } from './reference-record.js';
 import { plantTrees } from './reference-trees.js';
 
 const STALE = 0x7ff0000000000002n;
@@ -35,9 +36,27 @@ function expectFinite(record: Uint8Array, what: string): void {
 }
 
 const HOSTILE = [
-  NaN, Infinity, -Infinity, 1e308, -1e308, Number.MAX_VALUE, -Number.MAX_VALUE,
-  Number.MIN_VALUE, 1e-310, -1e-310, 1e-300, 0, -0, 1e30, -1e31, 3.4e38, 1e-45, 1e15 + 0.3,
-].map(bitsOf).concat([STALE, 0xfff8000000000001n, 0x7ff0000000000001n]);
+  NaN,
+  Infinity,
+  -Infinity,
+  1e308,
+  -1e308,
+  Number.MAX_VALUE,
+  -Number.MAX_VALUE,
+  Number.MIN_VALUE,
+  1e-310,
+  -1e-310,
+  1e-300,
+  0,
+  -0,
+  1e30,
+  -1e31,
+  3.4e38,
+  1e-45,
+  1e15 + 0.3,
+]
+  .map(bitsOf)
+  .concat([STALE, 0xfff8000000000001n, 0x7ff0000000000001n]);
 
 /** Values as a series of this shape might have them; `i` counts its samples. */
 const SHAPES: ((random: () => number, normal: () => number) => (i: number) => bigint)[] = [
@@ -53,7 +72,10 @@ const SHAPES: ((random: () => number, normal: () => number) => (i: number) => bi
   (random, normal) => () => bitsOf(Math.exp(200 * normal()) * (random() < 0.5 ? -1 : 1)),
 ];
 
-/** Series of every kind and shape, with gaps, duplicates, conflicts, late samples and stale markers. */
+/**
+ * Series of every kind and shape, with gaps, duplicates, conflicts, late samples and stale
+ * markers.
+ */
 function hostileStream(seed: number, count: number): { kinds: SeriesKind[]; samples: Sample[] } {
   const random = randomFrom(seed);
   const normal = normalFrom(random);
@@ -93,8 +115,14 @@ function referenceRows(kinds: readonly SeriesKind[], samples: readonly Sample[])
 
 test('a forest imports the memory and abort, nothing else', () => {
   for (const { module } of MODULES) {
-    const imports = WebAssembly.Module.imports(module).map(({ module: from, name }) => [from, name]);
-    expect(imports.sort()).toEqual([['env', 'abort'], ['env', 'memory']]);
+    const imports = WebAssembly.Module.imports(module).map(({ module: from, name }) => [
+      from,
+      name,
+    ]);
+    expect(imports.sort()).toEqual([
+      ['env', 'abort'],
+      ['env', 'memory'],
+    ]);
   }
 });
 
@@ -110,27 +138,33 @@ test('a record has 832 bytes in format 1, begins as zeros and is zeros again whe
   }
 });
 
-test.each(MODULES)('$build agrees with the reference in every bit of rows and records', ({ module }) => {
-  for (const seed of [1, 2, 3]) {
-    const { kinds, samples } = hostileStream(seed, 60_000);
-    const forest = createForest(module, kinds);
-    const rows = observeAll(forest, samples);
-    const reference = referenceRows(kinds, samples);
-    const wrong = rows.findIndex((row, i) => !isSame(row, reference.rows[i]!));
-    const sides = wrong < 0 ? [] : [samples[wrong], rows[wrong], reference.rows[wrong]];
-    expect(sides, `seed ${seed}, sample ${wrong}`).toEqual([]);
-    for (const [slot, record] of reference.records.entries()) {
-      const own = forest.records(slot + 1).subarray(832 * slot);
-      expect(own, `seed ${seed}, record ${slot}`).toEqual(record);
+test.each(MODULES)(
+  '$build agrees with the reference in every bit of rows and records',
+  ({ module }) => {
+    for (const seed of [1, 2, 3]) {
+      const { kinds, samples } = hostileStream(seed, 60_000);
+      const forest = createForest(module, kinds);
+      const rows = observeAll(forest, samples);
+      const reference = referenceRows(kinds, samples);
+      const wrong = rows.findIndex((row, i) => !isSame(row, reference.rows[i]!));
+      const sides = wrong < 0 ? [] : [samples[wrong], rows[wrong], reference.rows[wrong]];
+      expect(sides, `seed ${seed}, sample ${wrong}`).toEqual([]);
+      for (const [slot, record] of reference.records.entries()) {
+        const own = forest.records(slot + 1).subarray(832 * slot);
+        expect(own, `seed ${seed}, record ${slot}`).toEqual(record);
+      }
+      const seen = new Set(rows.map(({ outcome }) => outcome));
+      expect([...seen].sort()).toEqual(['applied', 'conflict', 'duplicate', 'late']);
+      const phases = new Set(rows.map(({ event }) => event?.phase));
+      expect([...phases].sort()).toEqual(['end', 'onset', 'peak', undefined]);
     }
-    const seen = new Set(rows.map(({ outcome }) => outcome));
-    expect([...seen].sort()).toEqual(['applied', 'conflict', 'duplicate', 'late']);
-    const phases = new Set(rows.map(({ event }) => event?.phase));
-    expect([...phases].sort()).toEqual(['end', 'onset', 'peak', undefined]);
-  }
-});
+  },
+);
 
-/** A long quiet life, so that counters are halved and the seasons are known: a month at a sample a minute. */
+/**
+ * A long quiet life, so that counters are halved and the seasons are known: a month at a sample a
+ * minute.
+ */
 test('the release agrees with the reference over 45,000 samples of one series', () => {
   const random = randomFrom(9);
   const normal = normalFrom(random);
@@ -147,7 +181,16 @@ test('the release agrees with the reference over 45,000 samples of one series', 
 });
 
 function isSame(a: Row, b: Row): boolean {
-  const keys = ['outcome', 'score', 'alarm', 'flag', 'value', 'expected', 'lower', 'upper'] as const;
+  const keys = [
+    'outcome',
+    'score',
+    'alarm',
+    'flag',
+    'value',
+    'expected',
+    'lower',
+    'upper',
+  ] as const;
   if (keys.some((key) => !Object.is(a[key], b[key]))) return false;
   const [left, right] = [a.event, b.event];
   if (left === undefined || right === undefined) return left === right;
@@ -163,27 +206,36 @@ test.each(MODULES)('$build gives the same wherever its batches are cut', ({ modu
   const random = randomFrom(seed);
   const rows = observeAll(whole, samples);
   const others = observeAll(cut, samples, () => 1 + Math.floor(random() * 40));
-  expect(rows.findIndex((row, i) => !isSame(row, others[i]!)), `seed ${seed}`).toBe(-1);
+  expect(
+    rows.findIndex((row, i) => !isSame(row, others[i]!)),
+    `seed ${seed}`,
+  ).toBe(-1);
   expect(cut.records(kinds.length), `seed ${seed}`).toEqual(whole.records(kinds.length));
 });
 
-test.each(MODULES)('$build restored from its records continues as if it had never stopped', ({ module }) => {
-  const seed = 5;
-  const { kinds, samples } = hostileStream(seed, 30_000);
-  const first = createForest(module, kinds);
-  const rows = observeAll(first, samples.slice(0, 17_000));
-  const kept = first.records(kinds.length).slice();
-  const second = new WasmForest(module, { seriesMax: kinds.length + 5, seed: SEED });
-  second.open(kinds.length + 2, 'gauge');
-  second.restore(kept);
-  rows.push(...observeAll(second, samples.slice(17_000)));
-  const never = createForest(module, kinds);
-  const others = observeAll(never, samples);
-  expect(rows.findIndex((row, i) => !isSame(row, others[i]!)), `seed ${seed}`).toBe(-1);
-  expect(second.records(kinds.length)).toEqual(never.records(kinds.length));
-  const behind = second.records(kinds.length + 5).subarray(832 * kinds.length);
-  expect(behind.every((byte) => byte === 0)).toBe(true);
-});
+test.each(MODULES)(
+  '$build restored from its records continues as if it had never stopped',
+  ({ module }) => {
+    const seed = 5;
+    const { kinds, samples } = hostileStream(seed, 30_000);
+    const first = createForest(module, kinds);
+    const rows = observeAll(first, samples.slice(0, 17_000));
+    const kept = first.records(kinds.length).slice();
+    const second = new WasmForest(module, { seriesMax: kinds.length + 5, seed: SEED });
+    second.open(kinds.length + 2, 'gauge');
+    second.restore(kept);
+    rows.push(...observeAll(second, samples.slice(17_000)));
+    const never = createForest(module, kinds);
+    const others = observeAll(never, samples);
+    expect(
+      rows.findIndex((row, i) => !isSame(row, others[i]!)),
+      `seed ${seed}`,
+    ).toBe(-1);
+    expect(second.records(kinds.length)).toEqual(never.records(kinds.length));
+    const behind = second.records(kinds.length + 5).subarray(832 * kinds.length);
+    expect(behind.every((byte) => byte === 0)).toBe(true);
+  },
+);
 
 test('no input puts a NaN or an infinity into a record, and every score is a number', () => {
   for (const seed of [11, 12, 13, 14]) {

@@ -4,10 +4,10 @@
 // test sends weeks of history through the same door.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { readLoggedSeries } from './log-reader.js';
 import { type NodeExporter, type Prometheus, startNodeExporter, startPrometheus } from './peers.js';
-import { eventually, removeDirectory, temporaryDirectory } from './programs.js';
+import { endPrograms, eventually, removeDirectory, temporaryDirectory } from './programs.js';
 import { openSender, type Series, writeBody } from './remote-write-sender.js';
 import {
   identityFaults,
@@ -25,6 +25,8 @@ const DISTURBED = 'q3';
 const EXPOSE_MS = 250;
 const WARM_MS_MAX = 170_000;
 const FLAG_MS_MAX = 30_000;
+
+afterAll(endPrograms);
 
 test('Prometheus finds the disturbed series in our gauges, and only that one', {
   timeout: 300_000,

@@ -6,11 +6,11 @@
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { openDataDir } from '../src/data-dir.js';
 import { openLmdbStore } from '../src/state/lmdb-store.js';
 import { readSampleLog } from './log-reader.js';
-import { freePort, removeDirectory, temporaryDirectory } from './programs.js';
+import { endPrograms, freePort, removeDirectory, temporaryDirectory } from './programs.js';
 import { openSender, type Sender, type Series, writeBody } from './remote-write-sender.js';
 import {
   identityFaults,
@@ -41,6 +41,8 @@ interface Notes {
   answers: number;
   unanswered: number;
 }
+
+afterAll(endPrograms);
 
 test('after 20 kills nothing acknowledged is missing, and the state is as if there were none', {
   timeout: 300_000,

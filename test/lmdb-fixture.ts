@@ -9,7 +9,10 @@ export const HOUR_MS = 3_600_000;
 /** Nothing is ever beyond this retention. */
 export const KEEP_ALL = { bytesMax: 1e12, ageMsMax: 1e6 * HOUR_MS };
 
-export function settingsOf(partitions: number, settings: Partial<LmdbLogSettings> = {}): LmdbLogSettings {
+export function settingsOf(
+  partitions: number,
+  settings: Partial<LmdbLogSettings> = {},
+): LmdbLogSettings {
   return {
     partitions,
     retention: { samples: KEEP_ALL, candidates: KEEP_ALL },

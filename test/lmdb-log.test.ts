@@ -246,7 +246,8 @@ test('appends are refused while the disk is nearly full, and go on when it is no
     let free = 10 * DISK_RESERVE_BYTES;
     const small: DataDir = { ...dir, freeBytes: async () => free };
     const log = await openLmdbLog(small, settingsOf(1));
-    const outcome = () => log.append('samples', 0, Buffer.from('a'), 1).catch((error) => error.code);
+    const outcome = () =>
+      log.append('samples', 0, Buffer.from('a'), 1).catch((error) => error.code);
     const until = async (want: string | number) => {
       let last: unknown;
       await expect
@@ -268,7 +269,9 @@ test('a record that is damaged on the disk is named, not delivered', async () =>
   const seed = 20_033;
   const value = randomBytes(randomOf(seed), 3000);
   const file = join(path, 'treeline.mdb');
-  const withReader = async (body: (read: (from: number) => Promise<Uint8Array>) => Promise<void>) => {
+  const withReader = async (
+    body: (read: (from: number) => Promise<Uint8Array>) => Promise<void>,
+  ) => {
     const dir = await openDataDir(path);
     const log = await openLmdbLog(dir, settingsOf(1));
     if ((await log.bounds('samples', 0)).high === 0) {

@@ -43,23 +43,26 @@ export function logContract(name: string, open: (partitions: number) => Promise<
     expect(await again.append('samples', 1, bytes('next'), 0)).toBe(offset + 1);
   });
 
-  check('records of a partition have the order of the calls, whatever is awaited', async ({ log }) => {
-    const seed = 20_011;
-    const random = randomOf(seed);
-    const wanted: string[][] = [[], [], []];
-    const offsets: Promise<number>[][] = [[], [], []];
-    for (let i = 0; i < 300; i++) {
-      const partition = Math.floor(random() * PARTITIONS);
-      wanted[partition]?.push(`record ${i}`);
-      offsets[partition]?.push(log.append('samples', partition, bytes(`record ${i}`), 1));
-      if (random() < 0.1) await new Promise((turn) => setImmediate(turn));
-    }
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      const got = await Promise.all(offsets[partition] ?? []);
-      expect(got, `seed ${seed}`).toEqual(got.map((_, index) => index));
-      expect(await contents(log, partition, 0), `seed ${seed}`).toEqual(wanted[partition]);
-    }
-  });
+  check(
+    'records of a partition have the order of the calls, whatever is awaited',
+    async ({ log }) => {
+      const seed = 20_011;
+      const random = randomOf(seed);
+      const wanted: string[][] = [[], [], []];
+      const offsets: Promise<number>[][] = [[], [], []];
+      for (let i = 0; i < 300; i++) {
+        const partition = Math.floor(random() * PARTITIONS);
+        wanted[partition]?.push(`record ${i}`);
+        offsets[partition]?.push(log.append('samples', partition, bytes(`record ${i}`), 1));
+        if (random() < 0.1) await new Promise((turn) => setImmediate(turn));
+      }
+      for (let partition = 0; partition < PARTITIONS; partition++) {
+        const got = await Promise.all(offsets[partition] ?? []);
+        expect(got, `seed ${seed}`).toEqual(got.map((_, index) => index));
+        expect(await contents(log, partition, 0), `seed ${seed}`).toEqual(wanted[partition]);
+      }
+    },
+  );
 
   check('offsets increase and next is the one after the last', async ({ log }) => {
     await appendAll(log, 0, ['a', 'b', 'c', 'd']);
@@ -109,18 +112,23 @@ export function logContract(name: string, open: (partitions: number) => Promise<
     expect([batch.gap, batch.next, textOf(batch)]).toEqual([2, 4, ['d']]);
   });
 
-  check('a partition of which everything was deleted goes on', async ({ log, deleteBelow, reopen }) => {
-    await appendAll(log, 0, ['a', 'b']);
-    await deleteBelow(0, 2);
-    expect(await log.bounds('samples', 0)).toEqual({ low: 2, high: 2, samples: 2 });
-    const again = await reopen();
-    expect(await again.bounds('samples', 0)).toEqual({ low: 2, high: 2, samples: 2 });
-    const subscription = await again.subscribe('samples', nobody);
-    const reading = subscription.read(0, 0, MANY, forever).then((batch) => [batch.gap, textOf(batch)]);
-    expect(await isPending(reading)).toBe(true);
-    expect(await again.append('samples', 0, bytes('c'), 1)).toBe(2);
-    expect(await reading).toEqual([2, ['c']]);
-  });
+  check(
+    'a partition of which everything was deleted goes on',
+    async ({ log, deleteBelow, reopen }) => {
+      await appendAll(log, 0, ['a', 'b']);
+      await deleteBelow(0, 2);
+      expect(await log.bounds('samples', 0)).toEqual({ low: 2, high: 2, samples: 2 });
+      const again = await reopen();
+      expect(await again.bounds('samples', 0)).toEqual({ low: 2, high: 2, samples: 2 });
+      const subscription = await again.subscribe('samples', nobody);
+      const reading = subscription
+        .read(0, 0, MANY, forever)
+        .then((batch) => [batch.gap, textOf(batch)]);
+      expect(await isPending(reading)).toBe(true);
+      expect(await again.append('samples', 0, bytes('c'), 1)).toBe(2);
+      expect(await reading).toEqual([2, ['c']]);
+    },
+  );
 
   check('an offset beyond the end is refused, not waited for', async ({ log }) => {
     await appendAll(log, 0, ['a']);
@@ -154,11 +162,15 @@ export function logContract(name: string, open: (partitions: number) => Promise<
     expect(await isPending(outcomes[1] as Promise<unknown>)).toBe(true);
     await log.close();
     expect(await outcomes[1]).toBe('log_closed');
-    await expect(log.append('samples', 0, bytes('late'), 1)).rejects.toMatchObject({ code: 'log_closed' });
+    await expect(log.append('samples', 0, bytes('late'), 1)).rejects.toMatchObject({
+      code: 'log_closed',
+    });
   });
 
   check('closing the log settles every append first', async ({ log, reopen }) => {
-    const appends = Array.from({ length: 50 }, (_, i) => log.append('samples', 0, bytes(`${i}`), 1));
+    const appends = Array.from({ length: 50 }, (_, i) =>
+      log.append('samples', 0, bytes(`${i}`), 1),
+    );
     await log.close();
     expect(await Promise.all(appends)).toEqual(appends.map((_, index) => index));
     expect(await contents(await reopen(), 0, 0)).toHaveLength(50);
@@ -209,7 +221,10 @@ export function logContract(name: string, open: (partitions: number) => Promise<
       for (let from = 0, seen = 0; seen < values.length; ) {
         const batch = await subscription.read(0, from, MANY, forever);
         for (const { value } of batch.records) {
-          expect(Buffer.compare(value, values[seen] as Uint8Array), `seed ${seed}, value ${seen}`).toBe(0);
+          expect(
+            Buffer.compare(value, values[seen] as Uint8Array),
+            `seed ${seed}, value ${seen}`,
+          ).toBe(0);
           seen++;
         }
         from = batch.next;
@@ -217,18 +232,21 @@ export function logContract(name: string, open: (partitions: number) => Promise<
     }
   });
 
-  check('a batch has about the bytes that were asked for, and one record at least', async ({ log }) => {
-    await appendAll(log, 0, ['aaaaaaaa', 'bbbbbbbb', 'cccccccc']);
-    const subscription = await log.subscribe('samples', nobody);
-    const ok = async (bytesMax: number, records: number) => {
-      const batch = await subscription.read(0, 0, bytesMax, forever);
-      expect(batch.records).toHaveLength(records);
-    };
-    await ok(1, 1);
-    await ok(15, 1);
-    await ok(16, 2);
-    await ok(24, 3);
-  });
+  check(
+    'a batch has about the bytes that were asked for, and one record at least',
+    async ({ log }) => {
+      await appendAll(log, 0, ['aaaaaaaa', 'bbbbbbbb', 'cccccccc']);
+      const subscription = await log.subscribe('samples', nobody);
+      const ok = async (bytesMax: number, records: number) => {
+        const batch = await subscription.read(0, 0, bytesMax, forever);
+        expect(batch.records).toHaveLength(records);
+      };
+      await ok(1, 1);
+      await ok(15, 1);
+      await ok(16, 2);
+      await ok(24, 3);
+    },
+  );
 
   check('samples are counted per partition with their record', async ({ log, reopen }) => {
     await log.append('samples', 0, bytes('a'), 5);

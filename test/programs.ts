@@ -47,6 +47,17 @@ process.once('exit', () => {
   for (const path of directories) rmSync(path, { recursive: true, force: true });
 });
 
+/** Ends and removes whatever is left, for `afterAll`: a test worker ends without its exit hooks. */
+export async function endPrograms(): Promise<void> {
+  const ends = [...running].map((child) => {
+    const closed = new Promise((resolve) => child.once('close', resolve));
+    child.kill('SIGKILL');
+    return closed;
+  });
+  await Promise.all(ends);
+  for (const path of directories) removeDirectory(path);
+}
+
 /** Rejects when the file cannot be run at all. */
 export async function startProgram(
   file: string,
@@ -162,7 +173,7 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Removed when this process exits, or sooner by `removeDirectory`. */
+/** Removed by `endPrograms`, or sooner by `removeDirectory`. */
 export function temporaryDirectory(name: string): string {
   const path = mkdtempSync(join(tmpdir(), `treeline-${name}-`));
   directories.add(path);

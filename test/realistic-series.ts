@@ -1,13 +1,17 @@
-// Series as monitoring sees them, made from a seed: what is usual, with the noise that belongs to it, and what can go
-// wrong with each. A background is a function of the seed; a fault changes a copy from one sample on. The noise of a
-// background is told, so that a fault can be as large as so many standard deviations of it.
+// Series as monitoring sees them, made from a seed: what is usual, with the noise that belongs to
+// it, and what can go wrong with each. A background is a function of the seed; a fault changes a
+// copy from one sample on. The noise of a background is told, so that a fault can be as large as so
+// many standard deviations of it.
 
 const TWO_PI = 2 * Math.PI;
 const DAY_S = 86400;
 
 export interface Background {
   values: Float64Array;
-  /** Standard deviation of the noise around what is expected of the sample, in the unit that is scored. */
+  /**
+   * Standard deviation of the noise around what is expected of the sample, in the unit that is
+   * scored.
+   */
   noise: number;
   /** A counter's samples grow; it is scored as a rate. */
   isCounter: boolean;
@@ -76,7 +80,10 @@ const KINDS = {
   integer({ normal }: Sources) {
     return { noise: 1.2, next: () => Math.max(0, Math.round(3 + 1.2 * normal())) };
   },
-  /** Requests: a rate with the day's rhythm, counted, and begun anew by a restart about every third day. */
+  /**
+   * Requests: a rate with the day's rhythm, counted, and begun anew by a restart about every third
+   * day.
+   */
   counter({ random, normal, stepSeconds }: Sources) {
     const rate = 20 + 80 * random();
     const noise = 0.05 * rate;

@@ -136,7 +136,8 @@ export class ReferenceDecoder {
     };
     result.received += points;
     result.exemplars += series.exemplars;
-    const reason = judgeLabels(series.labels) ?? (points === 0 ? 'no_samples' : undefined);
+    const isBare = points + series.exemplars === 0;
+    const reason = judgeLabels(series.labels) ?? (isBare ? 'no_samples' : undefined);
     if (reason) {
       reject(reason, points);
       return;

@@ -1,20 +1,23 @@
-// The forest once more, in plain TypeScript: the readable explanation of the algorithm and the judge of the WebAssembly
-// one, which must agree with it bit for bit, records included. Numbers that the record keeps as f32 are rounded after
-// each operation (`f`), because that is what f32 arithmetic does. The trees are walked one by one. The fields are the
-// record's, by name; reference-record.ts puts them into bytes, reference-trees.ts makes the table.
+// The forest once more, in plain TypeScript: the readable explanation of the algorithm and the
+// judge of the WebAssembly one, which must agree with it bit for bit, records included. Numbers
+// that the record keeps as f32 are rounded after each operation (`f`), because that is what f32
+// arithmetic does. The trees are walked one by one. The fields are the record's, by name;
+// reference-record.ts puts them into bytes, reference-trees.ts makes the table.
 
 import {
   drawLevel,
   exp2,
   HALVED,
   log2,
+  minuteOfWeek,
   NOVELTIES,
   numberOf,
-  sineOfDay,
-  squash,
   STEPS,
-  towards,
+  squash,
   type Trees,
+  timeOfDay,
+  towards,
+  usualSeconds,
   VANISHING,
 } from './reference-trees.js';
 
@@ -152,7 +155,9 @@ export class ReferenceSeries {
     const n = this.samples;
     this.samples = n + 1;
     const young = f(1 / f(f(n) + 1));
-    if (this.learnInterval(n, young, elapsedMs) || this.isBack) {
+    const seconds = Math.max(1, f(elapsedMs / 1000));
+    const usual = usualSeconds(this.interval);
+    if ((n > 1 && seconds > f(5 * usual)) || this.isBack) {
       this.isBack = false;
       this.means.fill(x, 0, 3);
       this.centre = x;
@@ -180,16 +185,19 @@ export class ReferenceSeries {
     this.volatilityFast = towards(this.volatilityFast, residual, Math.max(f(1 / 20), young));
     this.volatilitySlow = towards(this.volatilitySlow, residual, Math.max(f(1 / 4000), young));
 
-    const features = this.features(x, n, young, range, timestamp);
-    features.push(squash(f(0.25 * f(faster - slower)), 1));
+    this.learnInterval(n, young, log2(seconds));
 
-    const interval = Math.min(f(11.813781191217037), Math.max(0, this.interval));
-    const shrink = f(range * Math.min(f(1 / 20000), f(exp2(interval) / f(6e7))));
+    const volatility = squash(f(0.25 * f(faster - slower)), 1);
+    const minute = minuteOfWeek(timestamp);
+    const features = this.features(x, n, young, this.seasonal(minute, x));
+    features.push(volatility, ...timeOfDay(minute));
+
+    const shrink = f(range * Math.min(f(1 / 20000), f(usual / f(6e7))));
     this.low = Math.min(x, f(this.low + shrink));
     this.high = Math.max(x, f(this.high - shrink));
 
     const rarityOfLeaf = f(3 * log2(this.descend(features, n)));
-    const fine = f(f(8.228818690495881) - interval);
+    const fine = f(f(8.228818690495881) - Math.min(f(11.813781191217037), this.interval));
     const novelty = this.noveltyRarity(rarityOfLeaf, f(3 * beyond), fine);
     const magnitude = this.magnitudeRarity(size);
     const rarity = n < 100 ? 0 : Math.max(novelty, magnitude);
@@ -199,17 +207,11 @@ export class ReferenceSeries {
     return { score, isAlarm, cause: novelty >= magnitude ? 1 : 2 };
   }
 
-  /** log2 of the usual seconds between samples. True after a gap of more than five of them. */
-  learnInterval(n: number, young: number, elapsedMs: number): boolean {
-    if (n === 0) return false;
-    const elapsed = log2(Math.max(1, f(elapsedMs / 1000)));
-    const off = f(elapsed - this.interval);
+  /** log2 of the usual seconds between samples. */
+  learnInterval(n: number, young: number, elapsed: number): void {
+    const step = Math.max(-1, Math.min(1, f(elapsed - this.interval)));
     if (n === 1) this.interval = elapsed;
-    else {
-      const step = Math.max(-1, Math.min(1, off));
-      this.interval = f(this.interval + f(Math.max(1 / 64, young) * step));
-    }
-    return n > 1 && off > f(2.321928094887362);
+    else if (n > 1) this.interval = f(this.interval + f(Math.max(1 / 64, young) * step));
   }
 
   learnQuiet(n: number, young: number, x: number): boolean {
@@ -234,11 +236,9 @@ export class ReferenceSeries {
     return isStuck;
   }
 
-  /** Features 0..11 as bytes; means, scales and season learn. */
-  features(x: number, n: number, young: number, range: number, timestamp: bigint): number[] {
-    const minute = Math.floor(Number(timestamp) / 60000);
-    const minuteOfWeek = minute - 10080 * Math.floor(minute / 10080);
-    const seasonal = this.seasonal(minuteOfWeek, x);
+  /** The first ten features, as bytes; means and scales learn. */
+  features(x: number, n: number, young: number, seasonal: number): number[] {
+    const range = f(this.high - this.low);
     const residuals: number[] = [];
     let shorter = x;
     for (let k = 0; k < 8; k++) {
@@ -263,17 +263,13 @@ export class ReferenceSeries {
     const place = range > 0 ? f(f(x - this.low) / range) : 0.5;
     const inRange = f(0.25 + f(0.5 * Math.max(-0.5, Math.min(1.5, place))));
     features.push(Math.trunc(f(inRange * 254.5)));
-    const minuteOfDay = minuteOfWeek % 1440;
-    for (const shift of [0, 360]) {
-      features.push(Math.trunc((0.5 + 0.5 * sineOfDay((minuteOfDay + shift) % 1440)) * 254.5));
-    }
     return features;
   }
 
   /** Distance from what this hour of the day usually has. The week begins on a Thursday. */
-  seasonal(minuteOfWeek: number, x: number): number {
-    const day = Math.floor(minuteOfWeek / 1440);
-    const hour = Math.floor((minuteOfWeek % 1440) / 60);
+  seasonal(minute: number, x: number): number {
+    const day = Math.floor(minute / 1440);
+    const hour = Math.floor((minute % 1440) / 60);
     const isWeekend = day === 2 || day === 3;
     const bin = isWeekend ? hour + 24 : hour;
     const open = this.hour;
@@ -392,7 +388,10 @@ export class ReferenceSeries {
     return event;
   }
 
-  /** A fall that no restart explains: the series begins anew, but what it last sent is still a duplicate. */
+  /**
+   * A fall that no restart explains: the series begins anew, but what it last sent is still a
+   * duplicate.
+   */
   becomeGauge(): void {
     const { lastTimestamp, lastBits } = this;
     Object.assign(this, new ReferenceSeries(this.trees, 'gauge'), { lastTimestamp, lastBits });

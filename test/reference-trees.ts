@@ -1,5 +1,6 @@
-// The part of the reference forest that no series owns: the table of trees, made from the seed, what counters stand for,
-// and the few functions that would differ between engines if the library's were used.
+// The part of the reference forest that no series owns: the table of trees, made from the seed,
+// what counters stand for, and the few functions that would differ between engines if the library's
+// were used.
 
 const f = Math.fround;
 /** Moving values below this become 0. */
@@ -7,7 +8,10 @@ export const VANISHING = f(1e-30);
 const TREES = 48;
 const FEATURES = 13;
 
-/** What a 4-bit counter stands for, how rarely it steps on (as a power of two), and how novel its leaf is. */
+/**
+ * What a 4-bit counter stands for, how rarely it steps on (as a power of two), and how novel its
+ * leaf is.
+ */
 const VALUES = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192];
 export const STEPS = VALUES.map((value, c) => (c < 15 ? Math.log2(VALUES[c + 1]! - value) : 99));
 export const NOVELTIES = VALUES.map((value) => Math.floor(65535 / (1 + value)));
@@ -63,7 +67,10 @@ export function plantTrees(seed: number): Trees {
   return { features, cuts };
 }
 
-/** Trailing zeros of a hash of the sample's number and the tree's group: k or more with probability 2^-k. */
+/**
+ * Trailing zeros of a hash of the sample's number and the tree's group: k or more with probability
+ * 2^-k.
+ */
 export function drawLevel(n: number, group: number): number {
   let h = (Math.imul(n, 0x9e3779b1) + Math.imul(group, 0x85ebca6b)) | 0;
   h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
@@ -71,18 +78,30 @@ export function drawLevel(n: number, group: number): number {
   return h === 0 ? 32 : 31 - Math.clz32(h & -h);
 }
 
-/** Bhaskara's half waves, one up and one down. */
-export function sineOfDay(minute: number): number {
-  const turn = (minute % 720) / 720;
-  const product = turn * (1 - turn);
-  const height = (16 * product) / (5 - 4 * product);
-  return minute < 720 ? height : -height;
+/** The week begins on a Thursday, as the epoch did. */
+export function minuteOfWeek(timestamp: bigint): number {
+  const minute = Math.floor(Number(timestamp) / 60000);
+  return minute - 10080 * Math.floor(minute / 10080);
+}
+
+/** Sine and cosine of the time of day as bytes, by Bhaskara's half waves, one up and one down. */
+export function timeOfDay(minute: number): number[] {
+  return [0, 360].map((shift) => {
+    const at = (minute + shift) % 1440;
+    const turn = (at % 720) / 720;
+    const product = turn * (1 - turn);
+    const height = (16 * product) / (5 - 4 * product);
+    return Math.trunc((0.5 + 0.5 * (at < 720 ? height : -height)) * 254.5);
+  });
 }
 
 const FLOAT = new Float32Array(1);
 const BITS = new Int32Array(FLOAT.buffer);
 
-/** x = 2^e · m, m within [sqrt 1/2, sqrt 2]; then four terms of the series in s = (m - 1) / (m + 1). */
+/**
+ * x = 2^e · m, m within [sqrt 1/2, sqrt 2]; then four terms of the series in s = (m - 1) / (m +
+ * 1).
+ */
 export function log2(x: number): number {
   FLOAT[0] = x;
   const exponent = (BITS[0]! - 0x3f3504f3) >> 23;
@@ -97,14 +116,24 @@ export function log2(x: number): number {
   return f(exponent + f(s * sum));
 }
 
+/** 2^x as straight lines between the powers of two. */
+export function usualSeconds(interval: number): number {
+  BITS[0] = Math.trunc(f(f(interval + 127) * 8388608));
+  return FLOAT[0]!;
+}
+
 /** 2^whole times six terms of the exponential series. */
 export function exp2(x: number): number {
   const whole = Math.floor(f(x + 0.5));
   const part = f(x - whole);
-  let sum = f(0.00015403530393381608);
+  let sum = f(0.0001540353039338161);
   for (const term of [
-    0.0013333558146428443, 0.009618129107628477, 0.05550410866482158, 0.2402265069591007,
-    0.6931471805599453, 1,
+    0.0013333558146428443,
+    0.009618129107628477,
+    0.05550410866482158,
+    0.2402265069591007,
+    Math.LN2,
+    1,
   ]) {
     sum = f(f(term) + f(part * sum));
   }

@@ -5,10 +5,12 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { DATA_DIR_FORMAT, openDataDir } from '../src/data-dir.js';
-import { freePort, temporaryDirectory } from './programs.js';
+import { endPrograms, freePort, temporaryDirectory } from './programs.js';
 import { runTreeline, startTreeline } from './treeline-process.js';
+
+afterAll(endPrograms);
 
 test('an unknown key is named with its line, its column and the nearest key', async () => {
   const directory = temporaryDirectory('settings');

@@ -116,18 +116,21 @@ export function stateContract(name: string, open: () => Promise<StoreFixture>): 
     await ok('', all);
   });
 
-  check('deleteAll deletes what begins with the prefix and nothing else', async ({ store, reopen }) => {
-    for (const key of ['a', 'a/1', 'a/2', 'a0', 'b/1']) await store.put(key, bytes(key));
-    await store.advance('a/3', bytes('a/3'), 7);
-    await store.deleteAll('a/');
-    await store.deleteAll('nothing');
-    for await (const each of beforeAndAfter(store, reopen)) {
-      expect(await each.list('')).toEqual(['a', 'a0', 'b/1']);
-    }
-    const again = await reopen();
-    expect(await again.get('a/3')).toBeUndefined();
-    expect(await again.advance('a/3', bytes('anew'), 1)).toBe(true);
-  });
+  check(
+    'deleteAll deletes what begins with the prefix and nothing else',
+    async ({ store, reopen }) => {
+      for (const key of ['a', 'a/1', 'a/2', 'a0', 'b/1']) await store.put(key, bytes(key));
+      await store.advance('a/3', bytes('a/3'), 7);
+      await store.deleteAll('a/');
+      await store.deleteAll('nothing');
+      for await (const each of beforeAndAfter(store, reopen)) {
+        expect(await each.list('')).toEqual(['a', 'a0', 'b/1']);
+      }
+      const again = await reopen();
+      expect(await again.get('a/3')).toBeUndefined();
+      expect(await again.advance('a/3', bytes('anew'), 1)).toBe(true);
+    },
+  );
 
   check('deleteAll takes thousands of keys', async ({ store }) => {
     const keys = Array.from({ length: 10_000 }, (_, index) => `many/${index}`);
@@ -139,7 +142,10 @@ export function stateContract(name: string, open: () => Promise<StoreFixture>): 
 }
 
 /** The fixture as it is, then reopened. */
-async function* beforeAndAfter(open: StateStore, reopen: () => Promise<StateStore>): AsyncGenerator<StateStore> {
+async function* beforeAndAfter(
+  open: StateStore,
+  reopen: () => Promise<StateStore>,
+): AsyncGenerator<StateStore> {
   yield open;
   yield await reopen();
 }

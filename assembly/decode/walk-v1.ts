@@ -90,6 +90,7 @@ function walkSeries(start: usize, end: usize, futureAfter: i64): usize {
   const record = seriesRecord(r.series);
   const firstSample = r.samples;
   let histograms: u32 = 0;
+  const firstExemplar = r.exemplars;
   let futures: u32 = 0;
   let at = start;
   beginLabels();
@@ -144,7 +145,9 @@ function walkSeries(start: usize, end: usize, futureAfter: i64): usize {
   record.histograms = histograms;
   record.futures = futures;
   record.announcementBytes = 0;
-  record.reason = reason !== 0 ? reason : samples + histograms === 0 ? NO_SAMPLES : 0;
+  // Prometheus sends each exemplar as a series of its own, without samples.
+  const isBare = samples + histograms === 0 && r.exemplars === firstExemplar;
+  record.reason = reason !== 0 ? reason : isBare ? NO_SAMPLES : 0;
   if (record.reason === 0) {
     record.fingerprint = seriesFingerprint();
     record.partition = seriesPartition();

@@ -1,5 +1,5 @@
-// The life of an anomaly: it begins when the score passes 1, has a peak, and ends when the series has been calm for
-// five samples in a row and for a minute. A series has at most one open.
+// The life of an anomaly: it begins when the score passes 1, has a peak, and ends when the series
+// has been calm for five samples in a row and for a minute. A series has at most one open.
 
 import {
   CALM_SHIFT,
@@ -25,18 +25,21 @@ const CALM_MASK: u32 = 7 << CALM_SHIFT;
 const CAUSE_MASK: u32 = 3 << CAUSE_SHIFT;
 
 export function isOpen(record: usize): bool {
-  return (load<u8>(record, PHASE_BITS) & IS_OPEN) != 0;
+  return (load<u8>(record, PHASE_BITS) & IS_OPEN) !== 0;
 }
 
 export function causeOf(record: usize): u32 {
   return (load<u8>(record, PHASE_BITS) & CAUSE_MASK) >> CAUSE_SHIFT;
 }
 
-/** What this score changes. At the end, onset and cause are still in the record: `closeAnomaly` removes them. */
+/**
+ * What this score changes. At the end, onset and cause are still in the record: `closeAnomaly`
+ * removes them.
+ */
 export function nextPhase(record: usize, timestamp: i64, score: f32, cause: u32): u32 {
   const bits: u32 = load<u8>(record, PHASE_BITS);
   if (score > THRESHOLD) return rise(record, timestamp, score, cause);
-  if ((bits & IS_OPEN) == 0) return PHASE_NONE;
+  if ((bits & IS_OPEN) === 0) return PHASE_NONE;
   const calm = min(((bits & CALM_MASK) >> CALM_SHIFT) + 1, CALM_SAMPLES);
   store<u8>(record, <u8>((bits & ~CALM_MASK) | (calm << CALM_SHIFT)), PHASE_BITS);
   const calmMs = <f64>timestamp - <f64>load<i64>(record, LAST_ANOMALOUS);
@@ -46,7 +49,7 @@ export function nextPhase(record: usize, timestamp: i64, score: f32, cause: u32)
 function rise(record: usize, timestamp: i64, score: f32, cause: u32): u32 {
   const bits = <u32>load<u8>(record, PHASE_BITS) & ~CALM_MASK;
   store<i64>(record, timestamp, LAST_ANOMALOUS);
-  const isNew = (bits & IS_OPEN) == 0;
+  const isNew = (bits & IS_OPEN) === 0;
   if (!isNew && score < PEAK_RATIO * load<f32>(record, PEAK)) {
     store<u8>(record, <u8>bits, PHASE_BITS);
     return PHASE_NONE;

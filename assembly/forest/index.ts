@@ -1,6 +1,6 @@
-// The forest as the host sees it: addresses of columns, sizes, and six functions. Pure: the imports are the memory and
-// abort, there is no clock and no growth, and after `plant` no randomness. What a sample does depends on its series'
-// record and on itself only, so batches may be cut anywhere.
+// The forest as the host sees it: addresses of columns, sizes, and six functions. Pure: the imports
+// are the memory and abort, there is no clock and no growth, and after `plant` no randomness. What
+// a sample does depends on its series' record and on itself only, so batches may be cut anywhere.
 
 import { causeOf, closeAnomaly, isOpen, nextPhase, PHASE_END, PHASE_NONE } from './anomaly';
 import * as columns from './memory-map';
@@ -39,11 +39,11 @@ let eventCount: i32 = 0;
 
 /** Once, before anything else. The memory must reach to the end of record `seriesMax` - 1. */
 export function plant(seed: u32, seriesMax: u32): void {
-  assert(slotsMax == 0 && seriesMax > 0);
+  assert(slotsMax === 0 && seriesMax > 0);
   slotsMax = seriesMax;
   columns.checkMap();
   const end = <u64>columns.RECORDS + <u64>seriesMax * layout.RECORD_BYTES;
-  assert(end <= <u64>memory.size() << 16);
+  assert(end <= (<u64>memory.size()) << 16);
   plantTrees(seed);
 }
 
@@ -52,7 +52,10 @@ function recordOf(slot: u32): usize {
   return columns.RECORDS + slot * layout.RECORD_BYTES;
 }
 
-/** The series in `slot` begins, or begins anew as another kind; what it last sent is still a duplicate. */
+/**
+ * The series in `slot` begins, or begins anew as another kind; what it last sent is still a
+ * duplicate.
+ */
 export function open(slot: u32, kind: u32): void {
   assert(kind >= layout.KIND_GAUGE && kind <= layout.KIND_GUESSED_COUNTER);
   layout.startRecord(recordOf(slot), kind);
@@ -71,7 +74,10 @@ export function endAnomaly(slot: u32): bool {
   return true;
 }
 
-/** Takes in the first `count` samples of the input columns. Returns how many events the event columns hold. */
+/**
+ * Takes in the first `count` samples of the input columns. Returns how many events the event
+ * columns hold.
+ */
 export function observe(count: i32): i32 {
   assert(count >= 0 && count <= columns.BATCH_MAX);
   eventCount = 0;
@@ -81,16 +87,16 @@ export function observe(count: i32): i32 {
 
 function observeSample(i: usize): void {
   const record = recordOf(load<u32>(columns.SLOTS + (i << 2)));
-  assert(transform.kindOf(record) != 0);
+  assert(transform.kindOf(record) !== 0);
   const timestamp = load<i64>(columns.TIMESTAMPS + (i << 3));
   const bits = load<u64>(columns.VALUE_BITS + (i << 3));
   const outcome = transform.admit(record, timestamp, bits);
   store<u8>(columns.OUTCOMES + i, <u8>outcome);
-  if (outcome != transform.APPLIED) {
+  if (outcome !== transform.APPLIED) {
     leaveEmpty(i, record);
     return;
   }
-  let elapsedMs = transform.elapsedSince(record, timestamp);
+  const elapsedMs = transform.elapsedSince(record, timestamp);
   const previousBits = load<u64>(record, layout.LAST_BITS);
   store<i64>(record, timestamp, layout.LAST_TIMESTAMP);
   store<u64>(record, bits, layout.LAST_BITS);
@@ -113,12 +119,12 @@ function observeSample(i: usize): void {
     leaveEmpty(i, record);
     return;
   }
-  const value = transform.valueOf(record, bits, previousBits, elapsedMs);
+  const value = transform.scoredValue(record, bits, previousBits, elapsedMs);
   const distance = transform.distanceOf(record, value);
   const score = scoreValue(record, distance, timestamp, elapsedMs);
   writeRow(i, record, value, score);
   const phase = nextPhase(record, timestamp, score, cause);
-  if (phase != PHASE_NONE) report(i, record, phase);
+  if (phase !== PHASE_NONE) report(i, record, phase);
   store<u8>(columns.FLAGS + i, <u8>isOpen(record));
 }
 
@@ -148,10 +154,13 @@ function expectedOf(record: usize): f64 {
   return load<f64>(record, layout.ORIGIN) + <f64>load<f32>(record, layout.EXPECTED);
 }
 
-/** Adds a row to the event columns; an end is dated by the last anomalous sample and closes the anomaly. */
+/**
+ * Adds a row to the event columns; an end is dated by the last anomalous sample and closes the
+ * anomaly.
+ */
 function report(i: usize, record: usize, phase: u32): void {
   const at: usize = eventCount++;
-  const isEnd = phase == PHASE_END;
+  const isEnd = phase === PHASE_END;
   store<u32>(columns.EVENT_INDEXES + (at << 2), <u32>i);
   store<u8>(columns.EVENT_PHASES + at, <u8>phase);
   store<u8>(columns.EVENT_CAUSES + at, <u8>causeOf(record));
@@ -161,7 +170,10 @@ function report(i: usize, record: usize, phase: u32): void {
   if (isEnd) closeAnomaly(record);
 }
 
-/** Writes what people want to know of a series to DESCRIPTION, as doubles, in the order of the host's reading. */
+/**
+ * Writes what people want to know of a series to DESCRIPTION, as doubles, in the order of the
+ * host's reading.
+ */
 export function describe(slot: u32): void {
   const record = recordOf(slot);
   const samples = load<u32>(record, layout.SAMPLES);
@@ -170,10 +182,10 @@ export function describe(slot: u32): void {
   const expected = samples > 0 ? expectedOf(record) : NONE;
   const half = <f64>load<f32>(record, layout.HALF_WIDTH);
   let at = put(columns.DESCRIPTION, <f64>transform.kindOf(record));
-  at = put(at, (quiet & layout.IS_STALE) != 0 ? 1.0 : 0.0);
+  at = put(at, (quiet & layout.IS_STALE) !== 0 ? 1.0 : 0.0);
   at = put(at, <f64>samples);
   at = put(at, <f64>WARM_SAMPLES);
-  at = put(at, timestamp == layout.NO_TIMESTAMP ? NONE : <f64>timestamp);
+  at = put(at, timestamp === layout.NO_TIMESTAMP ? NONE : <f64>timestamp);
   at = put(at, lastValueOf(record, samples));
   at = put(at, samples > 1 ? <f64>load<f32>(record, layout.INTERVAL) : NONE);
   at = put(at, <f64>load<f32>(record, layout.SCORE));
@@ -192,9 +204,9 @@ function put(at: usize, value: f64): usize {
 
 /** The last value scored: a gauge's exactly, a counter's rate to about seven digits. */
 function lastValueOf(record: usize, samples: u32): f64 {
-  if (samples == 0) return NONE;
+  if (samples === 0) return NONE;
   const bits = load<u64>(record, layout.LAST_BITS);
-  const isGauge = transform.kindOf(record) == layout.KIND_GAUGE;
+  const isGauge = transform.kindOf(record) === layout.KIND_GAUGE;
   if (isGauge && transform.isNumber(bits)) return reinterpret<f64>(bits);
   return load<f64>(record, layout.ORIGIN) + <f64>load<f32>(record, layout.PREVIOUS);
 }

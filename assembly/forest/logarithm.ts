@@ -1,7 +1,8 @@
-// Base-2 logarithm and power in f32, made of additions, multiplications and one division in a fixed order: the same
-// bits on every processor and in the reference. Four lanes at once, because a sample needs four of them at one place.
-// The logarithm is the series of the inverse hyperbolic tangent, log2(m) = 2/ln 2 · (s + s³/3 + s⁵/5 + s⁷/7) with
-// s = (m - 1)/(m + 1) and m within [sqrt 1/2, sqrt 2], where the next term is below 4e-8. log2(1) is exactly 0.
+// Base-2 logarithm and power in f32, made of additions, multiplications and one division in a fixed
+// order: the same bits on every processor and in the reference. Four lanes at once, because a
+// sample needs four of them at one place. The logarithm is the series of the inverse hyperbolic
+// tangent, log2(m) = 2/ln 2 · (s + s³/3 + s⁵/5 + s⁷/7) with s = (m - 1)/(m + 1) and m within [sqrt
+// 1/2, sqrt 2], where the next term is below 4e-8. log2(1) is exactly 0.
 
 const SQRT_HALF_BITS: i32 = 0x3f3504f3;
 const L1: f32 = 2.8853900817779268;
@@ -33,12 +34,12 @@ export function log2(x: f32): f32 {
 }
 
 // 2^f as the exponential series of f · ln 2, |f| <= 1/2: the next term is below 2e-7.
-const P1: f32 = 0.6931471805599453;
+const P1: f32 = <f32>Math.LN2;
 const P2: f32 = 0.2402265069591007;
 const P3: f32 = 0.05550410866482158;
 const P4: f32 = 0.009618129107628477;
 const P5: f32 = 0.0013333558146428443;
-const P6: f32 = 0.00015403530393381608;
+const P6: f32 = 0.0001540353039338161;
 
 /** 2^x for x within [-100, 100]. */
 export function exp2(x: f32): f32 {

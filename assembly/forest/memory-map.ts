@@ -1,14 +1,18 @@
-// Where everything lies: the compiler's constants at the bottom, then the tables and the columns through which a batch
-// of samples passes, then one record per slot. Every place is known at compile time; the host makes the memory large
-// enough before it starts, and nothing ever grows. (`memory.data` would do the same, but a module with an imported
-// memory then carries all these zeros in its file.)
+// Where everything lies: the compiler's constants at the bottom, then the tables and the columns
+// through which a batch of samples passes, then one record per slot. Every place is known at
+// compile time; the host makes the memory large enough before it starts, and nothing ever grows.
+// (`memory.data` would do the same, but a module with an imported memory then carries all these
+// zeros in its file.)
 //
 //   ┌────────────────┬────────┬─────────────────┬──────────────────┬─────────┬─────────┬─ ─
 //   │ constants      │ tables │ input columns   │ output columns   │record 0 │record 1 │
 //   └────────────────┴────────┴─────────────────┴──────────────────┴─────────┴─────────┴─ ─
 //   0                4096     8192                                  RECORDS, a multiple of 64
 
-/** Samples per call. All columns together are 88 KiB: they stay in a second-level cache beside the records. */
+/**
+ * Samples per call. All columns together are 88 KiB: they stay in a second-level cache beside the
+ * records.
+ */
 export const BATCH_MAX: i32 = 1024;
 
 /** Made once from the seed, see table.ts. */

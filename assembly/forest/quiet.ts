@@ -1,16 +1,8 @@
-// Too quiet: a series that stands still for longer than it ever did. The run of (nearly) equal values must beat the
-// longest run seen before three times over, so that sparse counters, slow gauges and silent nights set their own
-// measure. Speaks once per run.
+// Too quiet: a series that stands still for longer than it ever did. The run of (nearly) equal
+// values must beat the longest run seen before three times over, so that sparse counters, slow
+// gauges and silent nights set their own measure. Speaks once per run.
 
-import {
-  IS_REPORTED,
-  LONGEST_RUN,
-  MOVES_MASK,
-  PREVIOUS,
-  QUIET_BITS,
-  RUN,
-  STEP,
-} from './record';
+import { IS_REPORTED, LONGEST_RUN, MOVES_MASK, PREVIOUS, QUIET_BITS, RUN, STEP } from './record';
 
 const TINY_STEPS: f32 = 0.02;
 const STEP_RATE_MIN: f32 = 1.0 / 1000.0;
@@ -27,7 +19,7 @@ const VANISHING: f32 = 1e-30;
 /** True at the one sample at which a stuck series is noticed. */
 export function learnQuiet(record: usize, n: u32, young: f32, x: f32): bool {
   const step = load<f32>(record, STEP);
-  const move: f32 = n == 0 ? 0.0 : abs(x - load<f32>(record, PREVIOUS));
+  const move: f32 = n === 0 ? 0.0 : abs(x - load<f32>(record, PREVIOUS));
   const bits: u32 = load<u8>(record, QUIET_BITS);
   const moves = bits & MOVES_MASK;
   let run: u32 = load<u16>(record, RUN);
@@ -41,7 +33,7 @@ export function learnQuiet(record: usize, n: u32, young: f32, x: f32): bool {
   } else {
     run = min(run + 1, RUN_COUNT_MAX);
     isStuck =
-      (bits & IS_REPORTED) == 0 &&
+      (bits & IS_REPORTED) === 0 &&
       n > WARM_SAMPLES &&
       moves >= MOVES_NEEDED &&
       <f32>run >= max(RUN_MIN, RUN_TIMES * longest + RUN_PLUS);

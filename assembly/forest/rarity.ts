@@ -1,7 +1,9 @@
-// Two calibrated sub-scores of one sample, joined by maximum to its rarity: novelty (a rare leaf, or a value beyond the
-// range) and magnitude (a large residual). Each is compared with the usual highest value of its own past blocks, so that
-// 15 is about equally rare on every series. Also the fading record that makes one alarm of one cause.
+// Two calibrated sub-scores of one sample, joined by maximum to its rarity: novelty (a rare leaf,
+// or a value beyond the range) and magnitude (a large residual). Each is compared with the usual
+// highest value of its own past blocks, so that 15 is about equally rare on every series. Also the
+// fading record that makes one alarm of one cause.
 
+import { log2 } from './logarithm';
 import {
   HIGHEST_RARITY,
   MAGNITUDE_BLOCKS,
@@ -14,7 +16,6 @@ import {
   NOVELTY_USUAL,
   RARITY_AGE,
 } from './record';
-import { log2 } from './logarithm';
 
 const MIDDLE: f32 = 10.0;
 
@@ -34,7 +35,9 @@ const MAGNITUDE_GAIN: f32 = 160.0;
 const MAGNITUDE_CAP: f32 = 20.0;
 const MAGNITUDE_BLOCK: u32 = 200;
 const MAGNITUDE_RATE_MIN: f32 = 0.02;
-/** Steps up and down in proportion 7 : 3 settle at the expectile 0.7 of the blocks' highest values. */
+/**
+ * Steps up and down in proportion 7 : 3 settle at the expectile 0.7 of the blocks' highest values.
+ */
 const STEP_UP: f32 = 1.4;
 const STEP_DOWN: f32 = 0.6;
 
@@ -44,9 +47,10 @@ const RECORD_SAMPLES_MAX: u32 = 120;
 const BLOCKS_MAX: u32 = 255;
 
 /**
- * Rarity by leaf and range. `novelty`: what the trees answer, at least 1; `beyond`: log2(1 + 30 ex) of the distance ex
- * outside the range; `fine`: octaves below an interval of 5 minutes. A finer series has more samples a day, so that an
- * alarm must be rarer per sample, and a new extreme by a hair's breadth is no news.
+ * Rarity by leaf and range. `novelty`: what the trees answer, at least 1; `beyond`: log2(1 + 30
+ * ex) of the distance ex outside the range; `fine`: octaves below an interval of 5 minutes. A
+ * finer series has more samples a day, so that an alarm must be rarer per sample, and a new
+ * extreme by a hair's breadth is no news.
  */
 export function noveltyRarity(record: usize, novelty: f32, beyond: f32, fine: f32): f32 {
   const leafRarity: f32 = NOVELTY_WEIGHT * log2(novelty);
@@ -76,10 +80,10 @@ function learnNovelty(record: usize, leafRarity: f32, usual: f32, blocks: u32): 
 }
 
 /** Rarity by size. `size`: log2(1 + z) of the residual z in units of its own spread. */
-export function magnitudeRarity(record: usize, size: f32): f32 {
+export function magnitudeRarity(record: usize, size: f32, n: u32): f32 {
   const usual = load<f32>(record, MAGNITUDE_USUAL);
   const excess: f32 = size - MAGNITUDE_USUAL_WEIGHT * usual - MAGNITUDE_OFFSET;
-  learnMagnitude(record, size, usual);
+  learnMagnitude(record, n < 30 ? <f32>0.0 : size, usual);
   return MIDDLE + min(MAGNITUDE_CAP, MAGNITUDE_GAIN * excess);
 }
 
@@ -90,7 +94,7 @@ function learnMagnitude(record: usize, size: f32, usual: f32): void {
     const blocks: u32 = load<u8>(record, MAGNITUDE_BLOCKS);
     const off: f32 = highest - usual;
     const rate: f32 = max(MAGNITUDE_RATE_MIN, <f32>1.0 / <f32>(blocks + 1));
-    const step: f32 = blocks == 0 ? off : rate * off * (off > 0 ? STEP_UP : STEP_DOWN);
+    const step: f32 = blocks === 0 ? off : rate * off * (off > 0 ? STEP_UP : STEP_DOWN);
     store<f32>(record, usual + step, MAGNITUDE_USUAL);
     store<u8>(record, <u8>min(blocks + 1, BLOCKS_MAX), MAGNITUDE_BLOCKS);
     highest = 0.0;
@@ -100,7 +104,10 @@ function learnMagnitude(record: usize, size: f32, usual: f32): void {
   store<u8>(record, <u8>fill, MAGNITUDE_FILL);
 }
 
-/** True when the rarity beats the fading record by a margin: the one sample that speaks for its cause. */
+/**
+ * True when the rarity beats the fading record by a margin: the one sample that speaks for its
+ * cause.
+ */
 export function isNewRecord(record: usize, rarity: f32): bool {
   const highest = load<f32>(record, HIGHEST_RARITY);
   if (rarity > highest + (highest > 0 ? RECORD_MARGIN : <f32>0.0)) {

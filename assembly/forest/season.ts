@@ -1,14 +1,9 @@
-// The usual value per hour of the day, weekdays and weekends apart, in UTC: the trees need the same clock every day, not
-// the right one. A bin's mean moves when its hour ends, by the mean of that hour, so that a value is never judged by
-// itself. Where a bin has not been visited, the same hour of the other sort of day answers, else the level.
+// The usual value per hour of the day, weekdays and weekends apart, in UTC: the trees need the same
+// clock every day, not the right one. A bin's mean moves when its hour ends, by the mean of that
+// hour, so that a value is never judged by itself. Where a bin has not been visited, the same hour
+// of the other sort of day answers, else the level.
 
-import {
-  HOUR_SAMPLES,
-  HOUR_SUM,
-  SEASON_BIN,
-  SEASON_MEANS,
-  SEASON_VISITS,
-} from './record';
+import { HOUR_SAMPLES, HOUR_SUM, SEASON_BIN, SEASON_MEANS, SEASON_VISITS } from './record';
 
 const RATE_MIN: f32 = 0.1;
 const HOURS: i32 = 24;
@@ -33,13 +28,13 @@ export function minuteOfDay(minute: i32): i32 {
 export function binOf(minute: i32): i32 {
   const day = minute / DAY_MINUTES;
   const hour = (minute - day * DAY_MINUTES) / 60;
-  return day == 2 || day == 3 ? hour + HOURS : hour;
+  return day === 2 || day === 3 ? hour + HOURS : hour;
 }
 
 /** How far the value is from what this hour usually has; then the hour takes it in. */
 export function seasonalResidual(record: usize, bin: i32, x: f32, level: f32): f32 {
   const kept = <i32>load<u8>(record, SEASON_BIN) - 1;
-  if (bin != kept) {
+  if (bin !== kept) {
     if (kept >= 0) closeHour(record, kept);
     store<u8>(record, <u8>(bin + 1), SEASON_BIN);
     store<f32>(record, x, HOUR_SUM);

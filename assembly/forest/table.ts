@@ -1,10 +1,11 @@
-// The trees that all series share, and three small tables. A tree is oblivious: one (feature, cut) per level, so 16
-// trees descend in the lanes of one vector. The trees are balanced: features are dealt from a shuffled deck, so that
-// each is used equally often and never twice in a tree, and the cuts of a feature are spread over its range, one per
-// equal slice. Made once from the seed; after that nothing here is random and nothing changes.
+// The trees that all series share, and three small tables. A tree is oblivious: one (feature, cut)
+// per level, so 16 trees descend in the lanes of one vector. The trees are balanced: features are
+// dealt from a shuffled deck, so that each is used equally often and never twice in a tree, and the
+// cuts of a feature are spread over its range, one per equal slice. Made once from the seed; after
+// that nothing here is random and nothing changes.
 //
 //   TREES: of group k of 16 trees, level l: 16 features at 128k + 32l, 16 cuts at 128k + 32l + 16
-//   DAY: of each of the 1,440 minutes of a day, sine and cosine of the time of day as two u8 features
+//   DAY: of each of the 1,440 minutes of a day, its sine and cosine as two u8 features
 
 import { DAY, TREES } from './memory-map';
 
@@ -16,13 +17,19 @@ const MINUTES: i32 = 1440;
 
 /** What each value of a 4-bit counter stands for; the steps between them are powers of two. */
 const VALUES: usize = memory.data<u8>([0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192]);
-/** log2 of the step to the next value: a counter steps with probability 2^-this, and never beyond the last. */
+/**
+ * log2 of the step to the next value: a counter steps with probability 2^-this, and never beyond
+ * the last.
+ */
 export const STEPS: usize = memory.data<u8>([0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 99], 16);
 /** floor(65535 / (1 + value)): the novelty of a leaf, high bytes and low bytes apart. */
 export const NOVELTY_HIGH: usize = memory.data(16, 16);
 export const NOVELTY_LOW: usize = memory.data(16, 16);
 
-/** Cuts lie within this part of the range of a feature: beyond it a leaf would stay empty or take all. */
+/**
+ * Cuts lie within this part of the range of a feature: beyond it a leaf would stay empty or take
+ * all.
+ */
 const CUT_LOW: f64 = 0.115;
 const CUT_HIGH: f64 = 0.885;
 
@@ -66,7 +73,10 @@ function featureAt(tree: i32, level: i32): usize {
   return TREES + ((tree >> 4) << 7) + (level << 5) + (tree & 15);
 }
 
-/** Takes the first card of the deck that is not yet in this tree; a new deck is put below when none is left. */
+/**
+ * Takes the first card of the deck that is not yet in this tree; a new deck is put below when none
+ * is left.
+ */
 function deal(tree: i32, dealt: i32): u8 {
   for (let k = 0; ; k++) {
     if (k >= deckSize) {
@@ -76,7 +86,7 @@ function deal(tree: i32, dealt: i32): u8 {
     }
     const feature = load<u8>(DECK + k);
     let isUsed = false;
-    for (let l = 0; l < dealt; l++) if (load<u8>(featureAt(tree, l)) == feature) isUsed = true;
+    for (let l = 0; l < dealt; l++) if (load<u8>(featureAt(tree, l)) === feature) isUsed = true;
     if (isUsed) continue;
     deckSize--;
     memory.copy(DECK + k, DECK + k + 1, deckSize - k);
@@ -99,7 +109,7 @@ function dealFeatures(): void {
 function spreadCuts(feature: i32): void {
   let count = 0;
   for (let at = 0; at < TREES_COUNT * DEPTH; at++) {
-    if (load<u8>(featureAt(at >> 2, at & 3)) == <u8>feature) store<u8>(PLACES + count++, <u8>at);
+    if (load<u8>(featureAt(at >> 2, at & 3)) === <u8>feature) store<u8>(PLACES + count++, <u8>at);
   }
   shuffle(ORDER, count);
   for (let i = 0; i < count; i++) {
@@ -110,7 +120,10 @@ function spreadCuts(feature: i32): void {
   }
 }
 
-/** The half wave 4 x (180 - x) / (40500 - x (180 - x)) of Bhaskara I, x in degrees: off by at most 0.0017. */
+/**
+ * The half wave 4 x (180 - x) / (40500 - x (180 - x)) of Bhaskara I, x in degrees: off by at most
+ * 0.0017.
+ */
 function sineOfDay(minute: i32): f64 {
   const turn = <f64>(minute % 720) / 720.0;
   const product = turn * (1.0 - turn);

@@ -14,6 +14,8 @@ import {
   LABELS_PER_SERIES_MAX,
   REQUEST_SAMPLES_MAX,
   REQUEST_SERIES_MAX,
+  SERIES_CACHE_ENTRIES,
+  TENANT_BYTES_MAX,
 } from '../limits.js';
 import { type Label, seriesText } from '../series.js';
 
@@ -82,10 +84,6 @@ export class BadRequest extends Error {
   }
 }
 
-/** Longest tenant name; Mimir takes as many bytes. */
-export const TENANT_BYTES_MAX = 150;
-/** Known series: 16 bytes each, cleared when three quarters are taken. A power of two. */
-const CACHE_ENTRIES = 2 ** 20;
 const SERIES_TEXT_CHARS_MAX = 200;
 /** More of a name or value than this is not shown in a message. */
 const SHOWN_BYTES_MAX = 256;
@@ -351,7 +349,7 @@ function instantiate(
     LABEL_NAME_BYTES_MAX,
     LABEL_VALUE_BYTES_MAX,
     TENANT_BYTES_MAX,
-    CACHE_ENTRIES,
+    SERIES_CACHE_ENTRIES,
     partitions,
     FUTURE_MS_MAX,
     ANNOUNCE_INTERVAL_MS,

@@ -1,11 +1,14 @@
-// The forest of one partition: one WebAssembly instance, one memory, one record per slot. The memory is made once, as
-// large as `seriesMax` needs; it never grows, so the views below live as long as the forest (pages that no series has
-// touched cost nothing). The caller fills the input columns, calls `observe`, and reads the output columns before the
-// next call. A slot is opened before its first sample.
+// The forest of one partition: one WebAssembly instance, one memory, one record per slot. The
+// memory is made once, as large as `seriesMax` needs; it never grows, so the views below live as
+// long as the forest (pages that no series has touched cost nothing). The caller fills the input
+// columns, calls `observe`, and reads the output columns before the next call. A slot is opened
+// before its first sample.
 
 import assert from 'node:assert/strict';
 
-/** A guessed counter is one by its name only; when it falls as counters do not, it becomes a gauge. */
+/**
+ * A guessed counter is one by its name only; when it falls as counters do not, it becomes a gauge.
+ */
 export type SeriesKind = 'gauge' | 'counter' | 'guessed-counter';
 export type SeriesStage = 'warming' | 'active' | 'stale';
 export const OUTCOMES = ['applied', 'duplicate', 'conflict', 'late'] as const;
@@ -30,7 +33,10 @@ export interface SeriesView {
   onsetMs: number;
   peakScore: number;
   cause: (typeof CAUSES)[number];
-  /** Prediction for the last value and the band outside which its size alone is anomalous. NaN when there was none. */
+  /**
+   * Prediction for the last value and the band outside which its size alone is anomalous. NaN when
+   * there was none.
+   */
   expected: number;
   lower: number;
   upper: number;
@@ -59,7 +65,10 @@ export class WasmForest {
   readonly recordBytes: number;
   readonly recordFormat: number;
 
-  /** Input columns; the byte ones hold 64-bit little-endian numbers, which spares a BigInt and keeps every NaN. */
+  /**
+   * Input columns; the byte ones hold 64-bit little-endian numbers, which spares a BigInt and
+   * keeps every NaN.
+   */
   readonly slots: Uint32Array;
   readonly timestampBytes: Uint8Array;
   readonly valueBytes: Uint8Array;
@@ -129,12 +138,18 @@ export class WasmForest {
     this.#module.plant(seed, seriesMax);
   }
 
-  /** Scores, then learns, the first `count` samples of the input columns, in order. Returns the number of events. */
+  /**
+   * Scores, then learns, the first `count` samples of the input columns, in order. Returns the
+   * number of events.
+   */
   observe(count: number): number {
     return this.#module.observe(count);
   }
 
-  /** A series begins in this slot. On a used slot it begins anew; only the guard against duplicates stays. */
+  /**
+   * A series begins in this slot. On a used slot it begins anew; only the guard against duplicates
+   * stays.
+   */
   open(slot: number, kind: SeriesKind): void {
     this.#module.open(slot, KINDS.indexOf(kind) + 1);
     this.#slotEnd = Math.max(this.#slotEnd, slot + 1);
@@ -220,7 +235,10 @@ type Description = [
   cause: number,
 ];
 
-/** An assert of the module failed: a programmer error. Text and file name are pointers into it, so only the line tells. */
+/**
+ * An assert of the module failed: a programmer error. Text and file name are pointers into it, so
+ * only the line tells.
+ */
 function abort(_message: number, _file: number, line: number, column: number): never {
   throw new Error(`The forest stopped itself at ${line}:${column}`);
 }

@@ -75,7 +75,10 @@ class LmdbStore implements StateStore {
   }
 
   #write(key: Uint8Array, value: Uint8Array, version: number): Promise<void> {
-    return this.#dir.commit(storedBytes(value.length), () => void this.#values.put(key, value, version));
+    return this.#dir.commit(
+      storedBytes(value.length),
+      () => void this.#values.put(key, value, version),
+    );
   }
 
   #keys(prefix: string, limit: number): Uint8Array[] {

@@ -1,7 +1,8 @@
 // The process that the durability tests kill, starve and lie to: opens a data directory and appends for ever with
-// several writers, and says on its standard output what was acknowledged and what was refused, one JSON line each.
+// several writers, and says on its standard output, one JSON line each, what was acknowledged (an array, see
+// Acknowledged) and what was refused.
 //
-//   node dist/test/durability/append-forever.js DIR FIRST-NUMBER WRITERS [RECORDS]
+//   node dist/test/durability/append-forever.js DIR FIRST-NUMBER WRITERS [RECORDS [RETENTION-BYTES]]
 
 import { openSync, readSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,19 +11,21 @@ import { OperatingError } from '../../src/errors.js';
 import { type LmdbLog, openLmdbLog } from '../../src/log/lmdb-log.js';
 import { PARTITIONS, partitionOf, payloadOf } from './payload.js';
 
-const KEEP_ALL = { bytesMax: 1e12, ageMsMax: 1e12 };
 const REFUSED_PAUSE_MS = 20;
+const TRIM_EVERY = 50;
 
-const [path = '', first = '0', writers = '1', records = 'Infinity'] = process.argv.slice(2);
+const [path = '', first = '0', writers = '1', records = 'Infinity', bytesMax = '1e12'] =
+  process.argv.slice(2);
 const control = process.env['TREELINE_FLUSH_GATE'];
 const gate = control === undefined ? undefined : openSync(control, 'r');
 let number = Number(first);
 const end = number + Number(records);
 
+const retention = { bytesMax: Number(bytesMax), ageMsMax: 1e12 };
 const dir = await openDataDir(path);
 const log = await openLmdbLog(dir, {
   partitions: PARTITIONS,
-  retention: { samples: KEEP_ALL, candidates: KEEP_ALL },
+  retention: { samples: retention, candidates: retention },
   clock: Date.now,
 });
 say({ ready: process.pid });
@@ -39,8 +42,9 @@ async function appendForever(to: LmdbLog): Promise<void> {
       const begunAtCall = flushes().begun;
       try {
         const offset = await to.append('samples', partitionOf(mine), value, 1);
-        say({ number: mine, offset, begunAtCall, endedAtAck: flushes().ended });
+        say([mine, offset, begunAtCall, flushes().ended]);
         isAcknowledged = true;
+        if (mine % TRIM_EVERY < PARTITIONS) await to.trim('samples', partitionOf(mine), offset);
       } catch (error) {
         if (!(error instanceof OperatingError)) throw error;
         say({ refused: error.code, message: error.message });

@@ -20,26 +20,44 @@ export interface Appender {
 
 export async function startAppender(
   path: string,
-  options: { first?: number; writers?: number; records?: number; env?: Record<string, string> },
+  options: {
+    first?: number;
+    writers?: number;
+    records?: number;
+    bytesMax?: number;
+    env?: Record<string, string>;
+  },
 ): Promise<Appender> {
-  const { first = 0, writers = 4, records = Number.POSITIVE_INFINITY, env = {} } = options;
-  const args = [SCRIPT, path, String(first), String(writers), String(records)];
+  const { first = 0, writers = 4, records = Number.POSITIVE_INFINITY, bytesMax = 1e12 } = options;
+  const env = options.env ?? {};
+  const args = [SCRIPT, path, ...[first, writers, records, bytesMax].map(String)];
   const program = await startProgram(process.execPath, args, { environment: env });
   const lines = () => {
     const whole = program.stdout();
     // After a kill the last line may be cut short.
-    return whole.slice(0, whole.lastIndexOf('\n') + 1).split('\n').slice(0, -1);
+    return whole
+      .slice(0, whole.lastIndexOf('\n') + 1)
+      .split('\n')
+      .slice(0, -1);
   };
-  const said = () => lines().map((line) => JSON.parse(line) as Record<string, unknown>);
   await eventually('the appender', 20_000, async () => {
+    if (lines().length > 0) return true;
     if (program.hasExited()) throw new Error(`the appender ended: ${program.stderr()}`);
-    return lines().length > 0 ? true : undefined;
+    return undefined;
   });
   return {
     program,
-    acknowledged: () => said().filter((line) => 'offset' in line) as unknown as Acknowledged[],
+    acknowledged: () =>
+      lines()
+        .filter((line) => line.startsWith('['))
+        .map((line) => {
+          const [number, offset, begunAtCall, endedAtAck] = JSON.parse(line) as number[];
+          return { number, offset, begunAtCall, endedAtAck } as Acknowledged;
+        }),
     refusals: () =>
-      said().filter((line) => 'refused' in line) as { refused: string; message: string }[],
+      lines()
+        .filter((line) => line.startsWith('{"refused"'))
+        .map((line) => JSON.parse(line) as { refused: string; message: string }),
   };
 }
 

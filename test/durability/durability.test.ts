@@ -119,6 +119,36 @@ for (const { errno, on, code, text } of PASSING) {
   });
 }
 
+test('on a full disk a log that deletes goes on in the pages that it has', async () => {
+  await inDirectory(async (path) => {
+    const bytesMax = 12_000_000;
+    const appender = await startAppender(path, { writers: 8, bytesMax, env: gate.env });
+    await some('a file that has stopped growing', () => appender.acknowledged().length > 6000);
+    gate.fail('ENOSPC', ['growth']);
+    const before = appender.acknowledged().length;
+    await some('as much again', () => appender.acknowledged().length > before + 3000);
+    expect(appender.refusals()).toEqual([]);
+    await appender.program.stop('SIGKILL');
+  });
+});
+
+test('an input-output error of a page ends writing or the process, and a restart heals it', async () => {
+  await inDirectory(async (path) => {
+    const appender = await startAppender(path, { writers: 8, env: gate.env });
+    await some('acknowledgements', () => appender.acknowledged().length > 20);
+    gate.fail('EIO', ['pages']);
+    await some('its end', () => appender.refusals().length > 8 || appender.program.hasExited());
+    gate.fail(null);
+    await sleep(50);
+    const before = appender.acknowledged();
+    await sleep(HELD_MS);
+    // lmdb spoils its heap while it reports this error: nothing may be acknowledged by what is left of it.
+    expect(appender.acknowledged()).toHaveLength(before.length);
+    await appender.program.stop('SIGKILL');
+    await expectAllThere(path, before, 'after an error of a page');
+  });
+});
+
 test('an error of the meta page ends writing with a sentence, and a restart heals it', async () => {
   await inDirectory(async (path) => {
     const appender = await startAppender(path, { writers: 8, env: gate.env });

@@ -85,7 +85,10 @@ export async function buildFlushGate(): Promise<FlushGate> {
     flushes: () => read('flushesEnded'),
     read,
     fail(errno, on = ['flush']) {
-      set('failOn', on.reduce((bits, call) => bits | CALLS[call], 0));
+      set(
+        'failOn',
+        on.reduce((bits, call) => bits | CALLS[call], 0),
+      );
       set('failErrno', errno === null ? 0 : constants.errno[errno]);
     },
     hold: () => set('hold', 1),

@@ -18,7 +18,7 @@ export function partitionOf(number: number): number {
   return number % PARTITIONS;
 }
 
-/** One line per acknowledged append. */
+/** One line per acknowledged append: an array of these four. */
 export interface Acknowledged {
   number: number;
   offset: number;
