@@ -1,20 +1,26 @@
-// The one way in which anything is written to lmdb: group commit. Writes that arrive while a transaction is being
-// flushed wait and become the next transaction together, so that one flush serves them all; never more than one is under
-// way. A write is settled only after fdatasync of its pages and the synchronous write of lmdb's meta page, and
-// nothing is visible to readers before that.
+// The one way in which anything is written to lmdb: group commit. Writes that arrive while a
+// transaction is being flushed wait and become the next transaction together, so that one flush
+// serves them all; never more than one is under way. A write is settled only after fdatasync of its
+// pages and the synchronous write of lmdb's meta page, and nothing is visible to readers before
+// that.
 //
-// lmdb's own ways are not used, for reasons found in its sources (lmdb 3.5.6) and confirmed by test/durability:
-// - overlappingSync (its default) shows a transaction to readers before the flush, and leaves it standing when the
-//   flush fails. After a failed fsync Linux may have marked the lost pages clean, so a later fsync can succeed over
-//   pages that never reached the disk: later transactions would stand on them. Without it a failed flush aborts the
-//   transaction; its pages belong to nobody and are written anew by the next one.
-// - eventTurnBatching makes a promise that nobody can reach; a failed commit rejects it, which ends the process.
-// - a failed write of the meta page makes the environment refuse everything, and the next write would then block for
-//   ever inside lmdb with its mutex held. So after each failure the environment is asked, by reading, whether it lives.
-// - a failed write of a page is reported into a buffer that is too short for the report: lmdb spoils the heap, and the
-//   process may abort soon after. So the file is made longer by us, before the transaction: a full disk is
-//   met there, and lmdb only ever overwrites what has its place already. What remains (an input-output error of a
-//   write into the page cache) ends writing for good.
+// lmdb's own ways are not used, for reasons found in its sources (lmdb 3.5.6) and confirmed by
+// test/durability:
+// - overlappingSync (its default) shows a transaction to readers before the flush, and leaves it
+//   standing when the flush fails. After a failed fsync Linux may have marked the lost pages clean,
+//   so a later fsync can succeed over pages that never reached the disk: later transactions would
+//   stand on them. Without it a failed flush aborts the transaction; its pages belong to nobody and
+//   are written anew by the next one.
+// - eventTurnBatching makes a promise that nobody can reach; a failed commit rejects it, which ends
+//   the process.
+// - a failed write of the meta page makes the environment refuse everything, and the next write
+//   would then block for ever inside lmdb with its mutex held. So after each failure the
+//   environment is asked, by reading, whether it lives.
+// - a failed write of a page is reported into a buffer that is too short for the report: lmdb
+//   spoils the heap, and the process may abort soon after. So the file is made longer by us, before
+//   the transaction: a full disk is met there, and lmdb only ever overwrites what has its place
+//   already. What remains (an input-output error of a write into the page cache) ends writing for
+//   good.
 
 import type { FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,7 +28,10 @@ import type { RootDatabase } from 'lmdb';
 import { OperatingError } from './errors.js';
 
 export interface Write {
-  /** Upper bound of the disk that its values take; 0 for what mostly deletes, which may use the last reserve. */
+  /**
+   * Upper bound of the disk that its values take; 0 for what mostly deletes, which may use the last
+   * reserve.
+   */
   bytes: number;
   /** Called once, when its transaction begins; puts and removes, nothing else. May not throw. */
   puts(): void;
@@ -30,7 +39,10 @@ export interface Write {
   settled(error: OperatingError | undefined): void;
 }
 
-/** A transaction of this size takes about 0.1 s to flush; lmdb itself could take 512 MiB of changed pages. */
+/**
+ * A transaction of this size takes about 0.1 s to flush; lmdb itself could take 512 MiB of changed
+ * pages.
+ */
 export const GROUP_BYTES_MAX = 16 * 1024 * 1024;
 /** lmdb rejects a write first and says why a moment later. */
 const REASON_MS_MAX = 1_000;
@@ -41,7 +53,10 @@ const GROWTH_BYTES = 4 * 1024 * 1024;
 const DELETING_ROOM_BYTES = 2 * 1024 * 1024;
 /** Values leave this much to deletes, or a full disk could never be emptied. */
 const WRITING_ROOM_BYTES = 6 * 1024 * 1024;
-/** Free pages inside the file count only when there are so many times more of them than a transaction needs. */
+/**
+ * Free pages inside the file count only when there are so many times more of them than a
+ * transaction needs.
+ */
 const REUSE_RATIO = 3;
 const ZEROS = Buffer.alloc(GROWTH_BYTES);
 
@@ -59,7 +74,10 @@ export interface CommitQueueParts {
 }
 
 export class CommitQueue {
-  /** Rejects when nothing can be written any more until the process is started again. Never resolves. */
+  /**
+   * Rejects when nothing can be written any more until the process is started again. Never
+   * resolves.
+   */
   readonly failed: Promise<never>;
   readonly #environment: RootDatabase;
   readonly #file: FileHandle;
@@ -84,7 +102,10 @@ export class CommitQueue {
     this.failed.catch(() => {}); // each write hears of it as well
   }
 
-  /** For a new environment: room for the databases that will be made in it, or the error that there is none. */
+  /**
+   * For a new environment: room for the databases that will be made in it, or the error that there
+   * is none.
+   */
   async prepare(): Promise<void> {
     try {
       await this.#makeRoom(0);
@@ -113,7 +134,8 @@ export class CommitQueue {
 
   async #run(): Promise<void> {
     while (this.#waiting.length > 0) {
-      // One turn of the event loop, so that all who were woken by the last commit can join this one.
+      // One turn of the event loop, so that all who were woken by the last commit can join this
+      // one.
       await new Promise((turn) => setImmediate(turn));
       const group = this.#take();
       const error = this.#end ?? (await this.#commit(group));
@@ -155,8 +177,9 @@ export class CommitQueue {
     try {
       await this.#grow(needed);
     } catch (error) {
-      // On a full disk lmdb still fills what deleted records left. Should it find no run of free pages that is long enough,
-      // it goes on beyond its last page: there must be place for that, too, and it is taken from what deletes need.
+      // On a full disk lmdb still fills what deleted records left. Should it find no run of free
+      // pages that is long enough, it goes on beyond its last page: there must be place for that,
+      // too, and it is taken from what deletes need.
       const isReusing = this.#reusableBytes() > REUSE_RATIO * bytes;
       if (isFull(error) && isReusing && end + own <= this.#fileBytes) return;
       throw error;
@@ -214,7 +237,10 @@ interface EnvironmentStats {
   pageSize: number;
 }
 
-/** What lmdb rejects with only says "see commitError": a second promise, which must be caught or ends the process. */
+/**
+ * What lmdb rejects with only says "see commitError": a second promise, which must be caught or
+ * ends the process.
+ */
 async function reasonOf(error: unknown): Promise<unknown> {
   const { commitError } = error as { commitError?: Promise<never> };
   if (commitError === undefined) return error;

@@ -11,8 +11,7 @@ const strict = { additionalProperties: false };
 const DURATION = '^[0-9]+(ms|s|m|h|d|w)$';
 const SIZE = '^[0-9]+(B|KB|MB|GB|TB)$';
 
-export const ROLES = ['receiver', 'scorer', 'api'] as const;
-export type Role = (typeof ROLES)[number];
+const ROLES = ['receiver', 'scorer', 'api'] as const;
 
 export const Schema = Type.Object(
   {

@@ -1,10 +1,12 @@
-// The data directory: opened once, by one process, with one lmdb environment in it that the log and the state share.
+// The data directory: opened once, by one process, with one lmdb environment in it that the log and
+// the state share.
 //
 //   treeline.json     the marker: which format everything beside it has
 //   treeline.mdb      the environment (and treeline.mdb-lock, lmdb's own)
 //   lock-<pid>-…      who has it, see dir-lock.ts
 //
-// A directory with something else in it is left alone, and so is one that a newer Treeline has written.
+// A directory with something else in it is left alone, and so is one that a newer Treeline has
+// written.
 
 import { AssertionError } from 'node:assert';
 import { mkdir, open as openFile, readdir, readFile, rename, statfs } from 'node:fs/promises';
@@ -20,17 +22,26 @@ export interface DataDir {
   readonly environment: RootDatabase;
   /** Makes the database when there is none of this name. */
   openDatabase(name: string, options: DatabaseOptions): Values;
-  /** Runs `puts` in the next transaction and tells `settled` once it is durable, or why not. Keeps the order of calls. */
+  /**
+   * Runs `puts` in the next transaction and tells `settled` once it is durable, or why not. Keeps
+   * the order of calls.
+   */
   write(write: Write): void;
   /** The same as a promise. */
   commit(bytes: number, puts: () => void): Promise<void>;
   /** Runs `look`, which reads from the environment; what lmdb throws becomes an OperatingError. */
   read<T>(look: () => T): T;
-  /** Rejects when nothing can be written any more until the process is started again. Never resolves. */
+  /**
+   * Rejects when nothing can be written any more until the process is started again. Never
+   * resolves.
+   */
   readonly failed: Promise<never>;
   /** Free bytes of the file system that the directory lies on, for us who are not root. */
   freeBytes(): Promise<number>;
-  /** Bytes of lmdb's file that hold nothing any more: it never gets shorter, new values go there first. */
+  /**
+   * Bytes of lmdb's file that hold nothing any more: it never gets shorter, new values go there
+   * first.
+   */
   reusableBytes(): number;
   close(): Promise<void>;
 }
@@ -44,9 +55,15 @@ const PARTIAL_MARKER = 'treeline.json.partial';
 const STORE = 'treeline.mdb';
 /** What a file system may put into every new directory by itself. */
 const NOBODYS = new Set(['lost+found', PARTIAL_MARKER]);
-/** Address space reserved at once, so that the map need not move while the file grows; it costs no memory. */
+/**
+ * Address space reserved at once, so that the map need not move while the file grows; it costs no
+ * memory.
+ */
 const MAP_BYTES = 64 * 1024 ** 3;
-/** 64 partitions of each of six topics, and a few of ours. A transaction pays 4 bytes of copying for each. */
+/**
+ * 64 partitions of each of six topics, and a few of ours. A transaction pays 4 bytes of copying for
+ * each.
+ */
 const DATABASES_MAX = 6 * 64 + 16;
 /** Shorter values are not worth compressing: a page of lmdb holds several of them anyway. */
 const COMPRESSION_BYTES_MIN = 512;
@@ -167,7 +184,8 @@ function openEnvironment(path: string): RootDatabase {
     mapSize: MAP_BYTES,
     maxDbs: DATABASES_MAX,
     ...BYTES,
-    // Named databases inherit it unless they say no. lmdb's own dictionary is of English words: not for columns.
+    // Named databases inherit it unless they say no. lmdb's own dictionary is of English words: not
+    // for columns.
     compression: { threshold: COMPRESSION_BYTES_MIN, dictionary: Buffer.alloc(0) },
     // Both are explained in commit-queue.ts.
     overlappingSync: false,
@@ -207,7 +225,10 @@ function formatOf(text: string): number | undefined {
   }
 }
 
-/** Under its final name the marker is always whole: it is renamed into place after its bytes are on the disk. */
+/**
+ * Under its final name the marker is always whole: it is renamed into place after its bytes are on
+ * the disk.
+ */
 async function writeMarker(path: string): Promise<void> {
   const file = await openFile(join(path, PARTIAL_MARKER), 'w');
   try {

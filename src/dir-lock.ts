@@ -1,7 +1,8 @@
-// Keeps a directory to one process. Every process that wants it puts down a file of its own, named after what makes a
-// process unique (pid, start time, boot), and then looks who else is there. Whoever looks after putting down its
-// file sees everybody who looked before, so two can never both find themselves alone. Names are never used twice,
-// so the file of a process that was killed can be removed by anybody at any time and never blocks a restart.
+// Keeps a directory to one process. Every process that wants it puts down a file of its own, named
+// after what makes a process unique (pid, start time, boot), and then looks who else is there.
+// Whoever looks after putting down its file sees everybody who looked before, so two can never both
+// find themselves alone. Names are never used twice, so the file of a process that was killed can
+// be removed by anybody at any time and never blocks a restart.
 
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,13 +13,19 @@ export interface DirLock {
   release(): Promise<void>;
 }
 
-/** How long a starter waits for others, who started at the same moment, to give way. They do within a few ms. */
+/**
+ * How long a starter waits for others, who started at the same moment, to give way. They do within
+ * a few ms.
+ */
 const GIVE_WAY_MS_MAX = 1_000;
 const LOOK_AGAIN_MS = 10;
 const HOLDS = 'holds';
 const NAME = /^lock-(\d+)-(\d+)-([0-9a-f]+)$/;
 
-/** Directories that this very process holds: its own file does not tell them from those of an earlier namesake. */
+/**
+ * Directories that this very process holds: its own file does not tell them from those of an
+ * earlier namesake.
+ */
 const heldHere = new Set<string>();
 
 export function isLockFile(name: string): boolean {
@@ -55,7 +62,8 @@ async function waitUntilAlone(path: string, own: string): Promise<void> {
     const [first] = others;
     if (first === undefined) return;
     for (const other of others) {
-      // Of several who start at once the one whose name sorts first stays and the others leave: exactly one wins.
+      // Of several who start at once the one whose name sorts first stays and the others leave:
+      // exactly one wins.
       if (other < own || (await holds(join(path, other)))) throw locked(path, pidOf(other));
     }
     if (performance.now() > deadline) throw locked(path, pidOf(first));
@@ -103,8 +111,9 @@ async function ownName(): Promise<string> {
 }
 
 /**
- * Start time in clock ticks since boot: field 22 of /proc/<pid>/stat (man 5 proc). The second field is the program's
- * name in parentheses and may hold anything, so counting begins after the last one. A zombie holds nothing any more.
+ * Start time in clock ticks since boot: field 22 of /proc/<pid>/stat (man 5 proc). The second field
+ * is the program's name in parentheses and may hold anything, so counting begins after the last
+ * one. A zombie holds nothing any more.
  */
 async function startTime(pid: string): Promise<string | undefined> {
   const stat = await readIfThere(`/proc/${pid}/stat`);

@@ -1,5 +1,6 @@
-// The key of a record in the embedded log. It carries all that the log itself has to know of a record, so that opening,
-// looking up bounds and deleting never touch a value, and the value is byte for byte what was appended.
+// The key of a record in the embedded log. It carries all that the log itself has to know of a
+// record, so that opening, looking up bounds and deleting never touch a value, and the value is
+// byte for byte what was appended.
 //
 //   0          6           12          18          24        28        32
 //   ┌──────────┬───────────┬───────────┬───────────┬─────────┬─────────┐
@@ -7,15 +8,19 @@
 //   │ u48      │ u48, ms   │ u48       │ u48       │ u32     │ u32     │   is the order of offsets
 //   └──────────┴───────────┴───────────┴───────────┴─────────┴─────────┘
 //
-// samples and stored are sums over this partition from its first record ever to this one: how many samples, and how
-// many bytes of disk at most. The difference of two keys says what lies between them.
+// samples and stored are sums over this partition from its first record ever to this one: how many
+// samples, and how many bytes of disk at most. The difference of two keys says what lies between
+// them.
 
 import { strict as assert } from 'node:assert';
 import { crc32 } from 'node:zlib';
 
 export const KEY_BYTES = 32;
 const PAGE_BYTES = 4096;
-/** lmdb keeps a value in its tree page when two such nodes fit into one; else it gets pages of its own. */
+/**
+ * lmdb keeps a value in its tree page when two such nodes fit into one; else it gets pages of its
+ * own.
+ */
 const INLINE_BYTES_MAX = PAGE_BYTES / 2 - KEY_BYTES - 32;
 const NODE_BYTES = KEY_BYTES + 16;
 const PAGE_HEADER_BYTES = 24;

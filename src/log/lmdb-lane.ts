@@ -1,6 +1,7 @@
-// One partition of the embedded log: its database, where it begins and ends, and who waits for its next record. The ends
-// that everybody sees are durable ones; `next` and the sums beside it run ahead of them while a group is written,
-// and fall back when the group fails, so that offsets stay dense.
+// One partition of the embedded log: its database, where it begins and ends, and who waits for its
+// next record. The ends that everybody sees are durable ones; `next` and the sums beside it run
+// ahead of them while a group is written, and fall back when the group fails, so that offsets stay
+// dense.
 
 import { strict as assert } from 'node:assert';
 import type { Values } from '../data-dir.js';
@@ -15,7 +16,9 @@ import {
 } from './lmdb-key.js';
 import type { Batch, LogRecord, Topic } from './log.js';
 
-/** A read returns at most so many records, however small: decoding 4,096 of them takes about 10 ms. */
+/**
+ * A read returns at most so many records, however small: decoding 4,096 of them takes about 10 ms.
+ */
 const READ_RECORDS_MAX = 4096;
 
 /** Where a partition stands: the offset after a record, and the sums up to it. */
@@ -146,7 +149,10 @@ export class Lane {
     );
   }
 
-  /** Resolves once a record at `from` is durable; rejects with the reason of whichever signal is aborted first. */
+  /**
+   * Resolves once a record at `from` is durable; rejects with the reason of whichever signal is
+   * aborted first.
+   */
   wait(from: number, signals: readonly AbortSignal[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const settle = (isAborted: boolean) => {

@@ -1,11 +1,13 @@
-// The log port on lmdb: each partition is a database of its own, offsets are its keys. Durable means flushed: a record
-// gets its offset when its transaction begins, and neither its sender nor a reader hears of it before the flush.
-// After a failed flush nothing of that transaction is there and the next append gets the same offsets again.
+// The log port on lmdb: each partition is a database of its own, offsets are its keys. Durable
+// means flushed: a record gets its offset when its transaction begins, and neither its sender nor a
+// reader hears of it before the flush. After a failed flush nothing of that transaction is there
+// and the next append gets the same offsets again.
 //
 //   database "log"             id, partitions (for the life of the log), floor/<topic>/<partition>
 //   database "<topic>/<n>"     records, see lmdb-key.ts
 //
-// A floor says where a partition begins after something was deleted from it; without one it begins at 0.
+// A floor says where a partition begins after something was deleted from it; without one it begins
+// at 0.
 
 import { strict as assert } from 'node:assert';
 import { randomUUID } from 'node:crypto';
@@ -36,18 +38,32 @@ export interface Trimmed {
   passed: number;
 }
 
-/** Partitions of a log: more WASM memories than this do not fit into the address space of a process on some kernels. */
+/**
+ * Partitions of a log: more WASM memories than this do not fit into the address space of a process
+ * on some kernels.
+ */
 export const PARTITIONS_MAX = 64;
-/** With less than this free, deleting and checkpoints could fail as well, and nothing would ever get free again. */
+/**
+ * With less than this free, deleting and checkpoints could fail as well, and nothing would ever get
+ * free again.
+ */
 export const DISK_RESERVE_BYTES = 64 * 1024 * 1024;
 const DISK_CHECK_MS = 1_000;
-/** Records beyond `keepFrom` are deleted only when the topic has grown to so many times its limit. */
+/**
+ * Records beyond `keepFrom` are deleted only when the topic has grown to so many times its limit.
+ */
 const PASSING_RATIO = 2;
-/** A topic that nobody trims is refused more at so many times its limit, and what is being written at that time. */
+/**
+ * A topic that nobody trims is refused more at so many times its limit, and what is being written
+ * at that time.
+ */
 const REFUSING_RATIO = 4;
 /** Records deleted in one transaction: it holds up appends for some 10 ms. */
 const TRIM_RECORDS_MAX = 4096;
-/** And their pages, which go into lmdb's free list: its own pages must fit into what is reserved for deletes. */
+/**
+ * And their pages, which go into lmdb's free list: its own pages must fit into what is reserved for
+ * deletes.
+ */
 const TRIM_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Rejects with data_dir_other when the log was made with another number of partitions. */
@@ -114,7 +130,9 @@ export class LmdbLog implements Log {
     this.#lanes = parts.lanes;
   }
 
-  /** Upper bound of the disk that a topic takes: what its records would need without compression. */
+  /**
+   * Upper bound of the disk that a topic takes: what its records would need without compression.
+   */
   storedBytes(topic: Topic): number {
     return this.#lanes[topic].reduce((sum, lane) => sum + lane.stored, 0);
   }
@@ -186,7 +204,9 @@ export class LmdbLog implements Log {
     );
   }
 
-  /** Looks at the disk now and then while there are appends; the answer counts from the next one on. */
+  /**
+   * Looks at the disk now and then while there are appends; the answer counts from the next one on.
+   */
   #checkDisk(): void {
     const nowMs = performance.now();
     if (nowMs - this.#disk.checkedMs < DISK_CHECK_MS) return;
@@ -196,7 +216,8 @@ export class LmdbLog implements Log {
         this.#disk.isFull = free + this.#dir.reusableBytes() < DISK_RESERVE_BYTES;
       },
       () => {
-        // statfs may fail for a moment on a network file system: the last answer stands, writes tell the truth.
+        // statfs may fail for a moment on a network file system: the last answer stands, writes
+        // tell the truth.
       },
     );
     this.#settling.add(looking);
@@ -225,8 +246,9 @@ export class LmdbLog implements Log {
   }
 
   /**
-   * Deletes what is beyond retention, oldest first. Records at or above `keepFrom` go only when the topic has grown to
-   * twice its size: the disk counts for more than what a consumer that far behind would miss.
+   * Deletes what is beyond retention, oldest first. Records at or above `keepFrom` go only when the
+   * topic has grown to twice its size: the disk counts for more than what a consumer that far
+   * behind would miss.
    */
   trim(topic: Topic, partition: number, keepFrom: number): Promise<Trimmed> {
     const lane = this.#lane(topic, partition);

@@ -1,5 +1,6 @@
-// A consumer of one topic of the embedded log. It has every partition for as long as it lives, since there is nobody to
-// share them with, and it never polls: a read of what is not there yet is woken by the append that makes it durable.
+// A consumer of one topic of the embedded log. It has every partition for as long as it lives,
+// since there is nobody to share them with, and it never polls: a read of what is not there yet is
+// woken by the append that makes it durable.
 
 import { strict as assert } from 'node:assert';
 import type { DataDir } from '../data-dir.js';
@@ -42,7 +43,8 @@ export class LmdbSubscription implements Subscription {
     for (;;) {
       for (const one of signals) one.throwIfAborted();
       if (from > lane.high.offset) throw beyondEnd(lane, from);
-      // The range is walked within this turn of the event loop: no read transaction outlives it and pins old pages.
+      // The range is walked within this turn of the event loop: no read transaction outlives it and
+      // pins old pages.
       const batch = this.#dir.read(() => lane.read(from, bytesMax, scratch));
       if (batch !== undefined) return batch;
       await lane.wait(from, signals);

@@ -1,6 +1,7 @@
-// The state port on lmdb: one database, keys in byte order, each value with a version. The version is lmdb's own
-// eight-byte prefix of a value; -1 stands for "put without one", so that any advance may follow. This process is the
-// only writer of the directory, so compare-and-write is a matter of doing the advances of one key one after another.
+// The state port on lmdb: one database, keys in byte order, each value with a version. The version
+// is lmdb's own eight-byte prefix of a value; -1 stands for "put without one", so that any advance
+// may follow. This process is the only writer of the directory, so compare-and-write is a matter of
+// doing the advances of one key one after another.
 
 import { strict as assert } from 'node:assert';
 import type { DataDir, Values } from '../data-dir.js';
@@ -43,7 +44,8 @@ class LmdbStore implements StateStore {
   async advance(key: string, value: Uint8Array, version: number): Promise<boolean> {
     assert(Number.isSafeInteger(version) && version >= 0, `version ${version}`);
     const before = this.#advancing.get(key) ?? Promise.resolve();
-    // An earlier advance that failed has told its own caller; the next one judges by what is stored.
+    // An earlier advance that failed has told its own caller; the next one judges by what is
+    // stored.
     const turn = before.catch(() => {}).then(() => this.#advance(keyBytes(key), value, version));
     this.#advancing.set(key, turn);
     try {
