@@ -1,6 +1,7 @@
-// The embedded log: durable appends by 1, 8 and 32 writers, reads, and bytes on disk for a sample. Goals: what an
-// acknowledgement costs beside the plain write and fdatasync of the same bytes, measured first on the same disk; the longest
-// time the event loop stood still; that what is read is what was appended (the hash). No goal: HTTP, scoring.
+// The embedded log: durable appends by 1, 8 and 32 writers, reads, and bytes on disk for a sample.
+// Goals: what an acknowledgement costs beside the plain write and fdatasync of the same bytes,
+// measured first on the same disk; the longest time the event loop stood still; that what is read
+// is what was appended (the hash). No goal: HTTP, scoring.
 //
 //   node dist/bench/log.bench.js [--smoke]
 
@@ -42,7 +43,10 @@ for (const samples of SIZES) {
   for (const writers of WRITERS) await measure(blocks, writers);
 }
 
-/** A scrape of gauges and counters: random fingerprints, one timestamp, values with many and with few digits. */
+/**
+ * A scrape of gauges and counters: random fingerprints, one timestamp, values with many and with
+ * few digits.
+ */
 function blockOf(samples: number, seed: number): Block {
   const random = randomOf(seed);
   const u64 = () =>
@@ -111,7 +115,7 @@ async function measure(blocks: readonly Block[], writers: number): Promise<void>
   );
   if (writers === WRITERS.at(-1)) {
     console.log(
-      `  on disk ${(usedBytes(dir) / samples).toFixed(1)} bytes per sample of ${SAMPLE_BYTES}`,
+      `  on disk ${(usedBytes(dir) / samples).toFixed(1)} of ${SAMPLE_BYTES} bytes per sample`,
     );
     await measureReads(log, blocks);
   }
@@ -141,9 +145,8 @@ async function measureReads(log: LmdbLog, blocks: readonly Block[]): Promise<voi
   }
   const megabytes = (bytes / 1e3 / elapsedMs).toFixed(0);
   const { length } = (blocks[0] as Block).value;
-  console.log(
-    `  reads ${megabytes} MB/s of ${length}-byte records, result ${hash.digest('hex').slice(0, 16)}`,
-  );
+  const result = hash.digest('hex').slice(0, 16);
+  console.log(`  reads ${megabytes} MB/s of ${length}-byte records, result ${result}`);
 }
 
 /** Pages that hold something, of trees and of values. */

@@ -33,7 +33,10 @@ export interface Write {
    * reserve.
    */
   bytes: number;
-  /** Called once, when its transaction begins; puts and removes, nothing else. May not throw. */
+  /**
+   * Called once, when its transaction begins; puts and removes, nothing else. An exception in it is
+   * a programmer error and ends the process.
+   */
   puts(): void;
   /** Called once the transaction is durable, or with why it is not; then nothing of it is there. */
   settled(error: OperatingError | undefined): void;
@@ -134,8 +137,7 @@ export class CommitQueue {
 
   async #run(): Promise<void> {
     while (this.#waiting.length > 0) {
-      // One turn of the event loop, so that all who were woken by the last commit can join this
-      // one.
+      // One turn of the event loop: all who were woken by the last commit can join this one.
       await new Promise((turn) => setImmediate(turn));
       const group = this.#take();
       const error = this.#end ?? (await this.#commit(group));
@@ -159,7 +161,7 @@ export class CommitQueue {
     try {
       await this.#makeRoom(group.reduce((sum, write) => sum + write.bytes, 0));
       await this.#environment.batch(() => {
-        for (const write of group) write.puts();
+        for (const write of group) putAll(write);
       });
       return undefined;
     } catch (error) {
@@ -224,6 +226,18 @@ export class CommitQueue {
       // MDB_PANIC: lmdb refuses even to read after a failed write of its meta page.
       return false;
     }
+  }
+}
+
+/** Half of a write would be committed with the group: better no process than such a log. */
+function putAll(write: Write): void {
+  try {
+    write.puts();
+  } catch (error) {
+    process.nextTick(() => {
+      throw error;
+    });
+    throw error;
   }
 }
 

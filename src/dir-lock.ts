@@ -143,6 +143,7 @@ function pidOf(name: string): number {
 function locked(path: string, pid: number): OperatingError {
   return new OperatingError(
     'data_dir_locked',
-    `The data directory ${path} is in use by process ${pid}; stop that process, or start with another data directory`,
+    `The data directory ${path} is in use by process ${pid}; ` +
+      'stop that process, or start with another data directory',
   );
 }

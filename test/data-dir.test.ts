@@ -154,7 +154,8 @@ test('what a killed process left does not block the next one', async () => {
 test('a reused process id does not block: the start time decides', async () => {
   const path = directory();
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').slice(0, 8);
-  // Process 1 lives, but has not been started at tick 12345; and no process has survived another boot.
+  // Process 1 lives, but has not been started at tick 12345; and no process has survived another
+  // boot.
   writeFileSync(join(path, `lock-1-12345-${boot}`), 'holds');
   writeFileSync(join(path, `lock-1-0-00000000`), 'holds');
   await opens(path);

@@ -18,6 +18,7 @@ import {
   runTreeline,
   spawnTreeline,
   startTreeline,
+  type TreelineOptions,
 } from './treeline-process.js';
 
 const SEED = Number(process.env['TREELINE_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
@@ -27,8 +28,9 @@ const CONNECTIONS = 4;
 const SERIES_PER_CONNECTION = 2_500;
 const SERIES = CONNECTIONS * SERIES_PER_CONNECTION;
 const BATCH = 500;
-/** Bounds the load, and with it the time of the checks: 6 M samples. */
-const STEPS_MAX = 600;
+/** Bounds the load and the checks: at the pace below it lasts longer than the kills do. */
+const STEPS_MAX = 1_200;
+const PACE_MS = 20;
 const STEP_MS = 15_000;
 const RETRY_MS = 30;
 const FIRST_MS = Math.floor((Date.now() - 30 * 864e5) / STEP_MS) * STEP_MS;
@@ -64,10 +66,11 @@ test('after 20 kills nothing acknowledged is missing, and the state is as if the
   );
   const random = randomFrom(SEED);
   let productive = 0;
+  const unitMs = await restartMs(options);
   for (let round = 0; round < KILLS; round++) {
     const before = notes.answers;
     const treeline = await spawnTreeline(options);
-    await sleep(300 + 2_700 * random());
+    await sleep((0.3 + 2.7 * random()) * unitMs);
     expect(treeline.program.hasExited(), treeline.program.stderr()).toBe(false);
     expect((await treeline.kill()).signal).toBe('SIGKILL');
     if (notes.answers > before) productive++;
@@ -115,6 +118,13 @@ test('after 20 kills nothing acknowledged is missing, and the state is as if the
   removeDirectory(directory);
 });
 
+/** How long a start takes on this machine, with state to restore: kills fall before and after. */
+async function restartMs(options: TreelineOptions): Promise<number> {
+  const treeline = await startTreeline(options);
+  await treeline.kill();
+  return Math.min(Math.max(1_000, 2 * treeline.readyMs), 2_500);
+}
+
 /**
  * One connection: each series one sample a step, in bodies of 500, each sent until it is answered.
  */
@@ -131,9 +141,10 @@ async function load(
       await sendUntilAnswered(sender, body, notes);
       notes.acknowledged.fill(1, step * SERIES + from, step * SERIES + from + BATCH);
       notes.answers++;
-      await sleep(1);
+      await sleep(PACE_MS);
     }
   }
+  throw new Error(`The load ran out after ${STEPS_MAX} steps; the last kills met an idle program`);
 }
 
 async function sendUntilAnswered(sender: Sender, body: Uint8Array, notes: Notes): Promise<void> {

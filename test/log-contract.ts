@@ -1,5 +1,6 @@
-// What every adapter of the log port must do. An adapter's test calls logContract with a way to make a fresh log; what is
-// peculiar to the adapter stays in its own test. Each test opens and removes a log of its own.
+// What every adapter of the log port must do. An adapter's test calls logContract with a way to
+// make a fresh log; what is peculiar to the adapter stays in its own test. Each test opens and
+// removes a log of its own.
 
 import { expect, test } from 'vitest';
 import { OperatingError } from '../src/errors.js';

@@ -1,6 +1,6 @@
-// The log port in memory, for tests of what stands on a log. A true log: it passes the same contract as the others. It is
-// strict where the port only warns: the values of a batch are overwritten at the next read of that partition, so
-// that a consumer who keeps them is found out.
+// The log port in memory, for tests of what stands on a log. A true log: it passes the same
+// contract as the others. It is strict where the port only warns: the values of a batch are
+// overwritten at the next read of that partition, so that a consumer who keeps them is found out.
 
 import { strict as assert } from 'node:assert';
 import { OperatingError } from '../src/errors.js';
@@ -37,7 +37,8 @@ export class MemoryLog implements Log {
   append(topic: Topic, partition: number, value: Uint8Array, samples: number): Promise<number> {
     if (this.#closing.signal.aborted) return Promise.reject(closed('log'));
     const appended = this.#durable.then(async () => {
-      // As on a disk, a record is neither acknowledged nor visible in the turn in which it was appended.
+      // As on a disk, a record is neither acknowledged nor visible in the turn in which it was
+      // appended.
       await new Promise((turn) => setImmediate(turn));
       const lane = this.#lane(topic, partition);
       lane.records.push(Uint8Array.from(value));

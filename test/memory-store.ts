@@ -1,4 +1,5 @@
-// The state port in memory, for tests of what keeps state. A true store: it passes the same contract as the others.
+// The state port in memory, for tests of what keeps state. A true store: it passes the same
+// contract as the others.
 
 import type { StateStore } from '../src/state/state-store.js';
 

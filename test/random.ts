@@ -1,6 +1,10 @@
-// Seeded pseudo-random numbers for tests: the same seed gives the same run, and a failing test prints its seed.
+// Seeded pseudo-random numbers for tests: the same seed gives the same run, and a failing test
+// prints its seed.
 
-/** Uniform in [0, 1): mulberry32, a 32-bit generator by Tommy Ettinger, good enough to choose test cases. */
+/**
+ * Uniform in [0, 1): mulberry32, a 32-bit generator by Tommy Ettinger, good enough to choose test
+ * cases.
+ */
 export function randomOf(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

@@ -199,7 +199,7 @@ export class ReferenceSeries {
     const rarityOfLeaf = f(3 * log2(this.descend(features, n)));
     const fine = f(f(8.228818690495881) - Math.min(f(11.813781191217037), this.interval));
     const novelty = this.noveltyRarity(rarityOfLeaf, f(3 * beyond), fine);
-    const magnitude = this.magnitudeRarity(size);
+    const magnitude = this.magnitudeRarity(size, n);
     const rarity = n < 100 ? 0 : Math.max(novelty, magnitude);
     const score = Math.max(0, f(f(rarity - 10) / 5));
     const isAlarm = n >= 100 && this.isNewRecord(rarity) && rarity >= 15;
@@ -329,10 +329,10 @@ export class ReferenceSeries {
     return f(f(f(10 + excess) + news) - f(0.5 * fine));
   }
 
-  magnitudeRarity(size: number): number {
+  magnitudeRarity(size: number, n: number): number {
     const kept = this.magnitude;
     const excess = f(f(size - f(f(1.2) * kept.usual)) - 0.5);
-    kept.max = Math.max(kept.max, size);
+    if (n >= 30) kept.max = Math.max(kept.max, size);
     if (++kept.fill >= 200) {
       const off = f(kept.max - kept.usual);
       const rate = Math.max(f(0.02), f(1 / (kept.blocks + 1)));

@@ -1,4 +1,5 @@
-// What every adapter of the state port must do. An adapter's test calls stateContract with a way to make a fresh store.
+// What every adapter of the state port must do. An adapter's test calls stateContract with a way to
+// make a fresh store.
 
 import { expect, test } from 'vitest';
 import { CHUNK_BYTES } from '../src/limits.js';

@@ -10,7 +10,7 @@
 //   0                4096     8192                                  RECORDS, a multiple of 64
 
 /**
- * Samples per call. All columns together are 88 KiB: they stay in a second-level cache beside the
+ * Samples per call. All columns together are 84 KiB: they stay in a second-level cache beside the
  * records.
  */
 export const BATCH_MAX: i32 = 1024;

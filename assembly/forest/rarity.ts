@@ -35,6 +35,8 @@ const MAGNITUDE_GAIN: f32 = 160.0;
 const MAGNITUDE_CAP: f32 = 20.0;
 const MAGNITUDE_BLOCK: u32 = 200;
 const MAGNITUDE_RATE_MIN: f32 = 0.02;
+/** Until then the spread is a guess, and the sizes measured by it would deafen a young series. */
+const CALIBRATE_FROM: u32 = 30;
 /**
  * Steps up and down in proportion 7 : 3 settle at the expectile 0.7 of the blocks' highest values.
  */
@@ -79,11 +81,14 @@ function learnNovelty(record: usize, leafRarity: f32, usual: f32, blocks: u32): 
   store<u8>(record, <u8>fill, NOVELTY_FILL);
 }
 
-/** Rarity by size. `size`: log2(1 + z) of the residual z in units of its own spread. */
+/**
+ * Rarity by size. `size`: log2(1 + z) of the residual z in units of its own spread. `n`: samples
+ * scored before this one.
+ */
 export function magnitudeRarity(record: usize, size: f32, n: u32): f32 {
   const usual = load<f32>(record, MAGNITUDE_USUAL);
   const excess: f32 = size - MAGNITUDE_USUAL_WEIGHT * usual - MAGNITUDE_OFFSET;
-  learnMagnitude(record, n < 30 ? <f32>0.0 : size, usual);
+  learnMagnitude(record, n < CALIBRATE_FROM ? <f32>0.0 : size, usual);
   return MIDDLE + min(MAGNITUDE_CAP, MAGNITUDE_GAIN * excess);
 }
 

@@ -4,10 +4,11 @@
 //
 //   0          6           12          18          24        28        32
 //   ┌──────────┬───────────┬───────────┬───────────┬─────────┬─────────┐
-//   │ offset   │ appended  │ samples   │ stored    │ length  │ crc32   │   big-endian, so that lmdb's order
-//   │ u48      │ u48, ms   │ u48       │ u48       │ u32     │ u32     │   is the order of offsets
+//   │ offset   │ appended  │ samples   │ stored    │ length  │ crc32   │
+//   │ u48      │ u48, ms   │ u48       │ u48       │ u32     │ u32     │
 //   └──────────┴───────────┴───────────┴───────────┴─────────┴─────────┘
 //
+// Big-endian, so that lmdb's order of keys is the order of offsets.
 // samples and stored are sums over this partition from its first record ever to this one: how many
 // samples, and how many bytes of disk at most. The difference of two keys says what lies between
 // them.

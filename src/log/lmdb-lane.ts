@@ -16,10 +16,14 @@ import {
 } from './lmdb-key.js';
 import type { Batch, LogRecord, Topic } from './log.js';
 
-/**
- * A read returns at most so many records, however small: decoding 4,096 of them takes about 10 ms.
- */
-const READ_RECORDS_MAX = 4096;
+/** A read returns at most so many records, however small: the event loop waits 5 to 10 ms for them. */
+const READ_RECORDS_MAX = 512;
+
+/** A key, and the bytes that it was decoded from. */
+interface Found {
+  key: RecordKey;
+  bytes: Uint8Array;
+}
 
 /** Where a partition stands: the offset after a record, and the sums up to it. */
 export interface Mark {
@@ -107,38 +111,43 @@ export class Lane {
 
   /** Durable records from `from` on, in memory of `scratch`; undefined when there is none. */
   read(from: number, bytesMax: number, scratch: Scratch): Batch | undefined {
-    const keys = this.#choose(from, bytesMax);
-    const first = keys[0];
+    const found = this.#find(from, bytesMax);
+    const first = found[0]?.key.offset;
     if (first === undefined) return undefined;
     let at = 0;
-    const memory = scratch.take(keys.reduce((sum, key) => sum + aligned(key.length), 0));
+    const memory = scratch.take(found.reduce((sum, { key }) => sum + aligned(key.length), 0));
     const records: LogRecord[] = [];
-    for (const [index, key] of keys.entries()) {
-      assert.equal(key.offset, first.offset + index, `offsets of ${this.name}`);
-      const value = memory.subarray(at, at + key.length);
-      this.#fetch(key, value);
-      records.push({ offset: key.offset, value });
-      at += aligned(key.length);
+    for (const each of found) {
+      const { offset, length } = each.key;
+      assert.equal(offset, first + records.length, `offsets of ${this.name}`);
+      const value = memory.subarray(at, at + length);
+      this.#fetch(each, value);
+      records.push({ offset, value });
+      at += aligned(length);
     }
-    return { records, next: first.offset + records.length, gap: first.offset - from };
+    return { records, next: first + records.length, gap: first - from };
   }
 
-  #choose(from: number, bytesMax: number): RecordKey[] {
-    const chosen: RecordKey[] = [];
-    let bytes = 0;
-    const range = { start: seekKey(from), end: seekKey(this.high.offset), limit: READ_RECORDS_MAX };
-    for (const keyBytes of this.#values.getKeys(range)) {
-      const key = decodeKey(keyBytes);
-      if (chosen.length > 0 && bytes + key.length > bytesMax) break;
-      bytes += key.length;
-      chosen.push(key);
+  #find(from: number, bytesMax: number): Found[] {
+    const found: Found[] = [];
+    let total = 0;
+    const range = {
+      start: seekKey(from),
+      end: seekKey(this.high.offset),
+      limit: READ_RECORDS_MAX,
+    };
+    for (const bytes of this.#values.getKeys(range)) {
+      const key = decodeKey(bytes);
+      if (found.length > 0 && total + key.length > bytesMax) break;
+      total += key.length;
+      found.push({ key, bytes });
     }
-    return chosen;
+    return found;
   }
 
-  #fetch(key: RecordKey, target: Uint8Array): void {
+  #fetch({ key, bytes }: Found, target: Uint8Array): void {
     // Valid until the next call to lmdb: its own buffer, or the map itself.
-    const lent = this.#values.getBinaryFast(encodeKey(key));
+    const lent = this.#values.getBinaryFast(bytes);
     const isWhole = lent !== undefined && lent.length === key.length;
     if (isWhole) target.set(new Uint8Array(lent.buffer, lent.byteOffset, key.length));
     if (isWhole && checksum(target) === key.crc) return;

@@ -58,8 +58,8 @@ const PASSING_RATIO = 2;
  * at that time.
  */
 const REFUSING_RATIO = 4;
-/** Records deleted in one transaction: it holds up appends for some 10 ms. */
-const TRIM_RECORDS_MAX = 4096;
+/** Records deleted in one transaction: finding them takes some 5 ms of the event loop. */
+const TRIM_RECORDS_MAX = 1024;
 /**
  * And their pages, which go into lmdb's free list: its own pages must fit into what is reserved for
  * deletes.
@@ -85,8 +85,9 @@ export async function openLmdbLog(dir: DataDir, settings: LmdbLogSettings): Prom
   if (stored !== partitions) {
     throw new OperatingError(
       'data_dir_other',
-      `The log in ${dir.path} has ${stored} partitions and log.partitions says ${partitions}; the number is fixed for ` +
-        `the life of a log: set log.partitions to ${stored}, or start with another data directory`,
+      `The log in ${dir.path} has ${stored} partitions and log.partitions says ${partitions}; ` +
+        `the number is fixed for the life of a log: set log.partitions to ${stored}, ` +
+        'or start with another data directory',
     );
   }
   const lanes = {} as Record<Topic, Lane[]>;
@@ -191,16 +192,16 @@ export class LmdbLog implements Log {
     if (stored > REFUSING_RATIO * bytesMax + APPEND_BYTES_MAX) {
       return new OperatingError(
         'disk_full',
-        `The log of ${topic} in ${this.#dir.path} holds ${stored} bytes, ${REFUSING_RATIO} times what retention ` +
-          'allows, and nobody deletes; look why the scorer does not',
+        `The log of ${topic} in ${this.#dir.path} holds ${stored} bytes, ${REFUSING_RATIO} times ` +
+          'what retention allows, and nobody deletes; look why the scorer does not',
       );
     }
     this.#checkDisk();
     if (!this.#disk.isFull) return undefined;
     return new OperatingError(
       'disk_full',
-      `Less than ${DISK_RESERVE_BYTES / 1024 ** 2} MiB are free at ${this.#dir.path}; free some space or lower ` +
-        'log.retentionSize, appending then goes on by itself',
+      `Less than ${DISK_RESERVE_BYTES / 1024 ** 2} MiB are free at ${this.#dir.path}; ` +
+        'free some space or lower log.retentionSize, appending then goes on by itself',
     );
   }
 

@@ -1,6 +1,6 @@
-// The log port. A log is a set of topics; a topic is a fixed number of partitions; a partition is a sequence of
-// records with increasing offsets. Two adapters: lmdb in one process, Kafka in a cluster. The contract below is
-// checked on every adapter by test/log-contract.ts.
+// The log port. A log is a set of topics; a topic is a fixed number of partitions; a partition is a
+// sequence of records with increasing offsets. Two adapters: lmdb in one process, Kafka in a
+// cluster. The contract below is checked on every adapter by test/log-contract.ts.
 
 export type Topic = 'samples' | 'candidates';
 
@@ -14,7 +14,10 @@ export interface Batch {
   records: LogRecord[];
   /** Offset to read next. */
   next: number;
-  /** Records between the wanted offset and the first one still there: deleted by retention, never silently skipped. */
+  /**
+   * Records between the wanted offset and the first one still there: deleted by retention, never
+   * silently skipped.
+   */
   gap: number;
 }
 
@@ -27,7 +30,10 @@ export interface Bounds {
   samples: number;
 }
 
-/** What a consumer hears about the partitions it may read. There may never be a word when one is lost. */
+/**
+ * What a consumer hears about the partitions it may read. There may never be a word when one is
+ * lost.
+ */
 export interface Assignment {
   onAssigned(partition: number): void;
   onLost(partition: number): void;
@@ -35,8 +41,10 @@ export interface Assignment {
 
 export interface Subscription {
   /**
-   * Resolves with at least one record from `from` on, as soon as there is one, and with at most about `bytesMax`
-   * bytes (one record is always given whole). Rejects with the signal's reason once it is aborted.
+   * Resolves with at least one record from `from` on, as soon as there is one, and with at most
+   * about `bytesMax` bytes (one record is always given whole). Rejects with the signal's reason
+   * once it is aborted, and with an OperatingError for an offset beyond `high`: the log was
+   * truncated or replaced.
    */
   read(partition: number, from: number, bytesMax: number, signal: AbortSignal): Promise<Batch>;
   /** Where this consumer stands, for lag tools only: the truth is in the checkpoint. */
@@ -49,9 +57,10 @@ export interface Log {
   readonly id: string;
   readonly partitions: number;
   /**
-   * Resolves with the record's offset once it is durable (flushed, or acknowledged by all in-sync replicas).
-   * Rejects with an OperatingError; then the record may or may not be in the log, and the sender is told to retry.
-   * Appends to one partition get offsets in the order of the calls. The caller may not change `value` before that.
+   * Resolves with the record's offset once it is durable (flushed, or acknowledged by all in-sync
+   * replicas). Rejects with an OperatingError; then the record may or may not be in the log, and
+   * the sender is told to retry. Appends to one partition get offsets in the order of the calls.
+   * The caller may not change `value` before that.
    */
   append(topic: Topic, partition: number, value: Uint8Array, samples: number): Promise<number>;
   bounds(topic: Topic, partition: number): Promise<Bounds>;

@@ -1,8 +1,8 @@
-// The process that the durability tests kill, starve and lie to: opens a data directory and appends for ever with
-// several writers, and says on its standard output, one JSON line each, what was acknowledged (an array, see
-// Acknowledged) and what was refused.
+// The process that the durability tests kill, starve and lie to: opens a data directory and appends
+// for ever with several writers, and says on its standard output, one JSON line each, what was
+// acknowledged (an array, see Acknowledged) and what was refused.
 //
-//   node dist/test/durability/append-forever.js DIR FIRST-NUMBER WRITERS [RECORDS [RETENTION-BYTES]]
+//   node dist/test/durability/append-forever.js DIR FIRST WRITERS [RECORDS [RETENTION-BYTES]]
 
 import { openSync, readSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -61,7 +61,10 @@ export async function startAppender(
   };
 }
 
-/** Every acknowledged record is there, whole, at its offset; each partition is dense and counts its samples. */
+/**
+ * Every acknowledged record is there, whole, at its offset; each partition is dense and counts its
+ * samples.
+ */
 export async function expectAllThere(
   path: string,
   acknowledged: readonly Acknowledged[],

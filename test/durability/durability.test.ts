@@ -1,6 +1,6 @@
-// "Acknowledged means on the disk", tested by standing between lmdb and the kernel: flushes are counted, held back and
-// failed, the process is killed at random moments, and what no flush has made durable is taken away as a power loss
-// would. TREELINE_SEED repeats a run.
+// "Acknowledged means on the disk", tested by standing between lmdb and the kernel: flushes are
+// counted, held back and failed, the process is killed at random moments, and what no flush has
+// made durable is taken away as a power loss would. TREELINE_SEED repeats a run.
 
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,7 +8,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { eventually, removeDirectory, temporaryDirectory } from '../programs.js';
 import { randomOf } from '../random.js';
 import { type Appender, expectAllThere, startAppender } from './appender.js';
-import { type Call, buildFlushGate, type FlushGate } from './flush-gate.js';
+import { buildFlushGate, type Call, type FlushGate } from './flush-gate.js';
 import type { Acknowledged } from './payload.js';
 
 const SEED = Number(process.env['TREELINE_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
@@ -132,7 +132,7 @@ test('on a full disk a log that deletes goes on in the pages that it has', async
   });
 });
 
-test('an input-output error of a page ends writing or the process, and a restart heals it', async () => {
+test('an I/O error of a page ends writing or the process, and a restart heals it', async () => {
   await inDirectory(async (path) => {
     const appender = await startAppender(path, { writers: 8, env: gate.env });
     await some('acknowledgements', () => appender.acknowledged().length > 20);
@@ -142,7 +142,8 @@ test('an input-output error of a page ends writing or the process, and a restart
     await sleep(50);
     const before = appender.acknowledged();
     await sleep(HELD_MS);
-    // lmdb spoils its heap while it reports this error: nothing may be acknowledged by what is left of it.
+    // lmdb spoils its heap while it reports this error: nothing may be acknowledged by what is left
+    // of it.
     expect(appender.acknowledged()).toHaveLength(before.length);
     await appender.program.stop('SIGKILL');
     await expectAllThere(path, before, 'after an error of a page');
@@ -159,7 +160,8 @@ test('an error of the meta page ends writing with a sentence, and a restart heal
     await sleep(50);
     const before = appender.acknowledged();
     await sleep(HELD_MS);
-    // lmdb cannot say any more what is on the disk, so nothing is acknowledged, and nothing hangs either.
+    // lmdb cannot say any more what is on the disk, so nothing is acknowledged, and nothing hangs
+    // either.
     expect(appender.acknowledged()).toHaveLength(before.length);
     expect(appender.program.hasExited(), appender.program.stderr()).toBe(false);
     for (const { refused, message } of appender.refusals()) {
@@ -212,7 +214,8 @@ test('power loss at random moments loses nothing that was acknowledged', async (
       }
       acknowledged.push(...(await killSoon(appender, random() * 100)));
       gate.release();
-      // A disk may have written some of it, in any order: all of it is lost, or each write by chance.
+      // A disk may have written some of it, in any order: all of it is lost, or each write by
+      // chance.
       const share = random() < 0.3 ? 1 : random();
       taken += gate.losePower(join(path, 'treeline.mdb'), () => random() < share);
       await expectAllThere(path, acknowledged, `TREELINE_SEED=${SEED}, loss ${round}`);

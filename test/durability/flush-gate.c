@@ -1,9 +1,11 @@
-/* Stands between lmdb and the kernel (LD_PRELOAD) and sees every write and flush of files named *.mdb. It counts them, holds
- * flushes back or fails any of them on command, and keeps what a power loss would take: the bytes that each write
- * replaced, until a flush makes that write durable. Commands and counters lie in a file that the test maps, too.
+/* Stands between lmdb and the kernel (LD_PRELOAD) and sees every write and flush of files named
+ * *.mdb. It counts them, holds flushes back or fails any of them on command, and keeps what a power
+ * loss would take: the bytes that each write replaced, until a flush makes that write durable.
+ * Commands and counters lie in a file that the test reads and writes.
  *
- * lmdb 3.5.6 on Linux, as found with strace: pages go out by pwrite64 (one) or lseek64 + writev (several), then
- * fdatasync, then the meta page by pwrite64 on a second descriptor with O_DSYNC, which is a write and a flush in one.
+ * lmdb 3.5.6 on Linux, as found with strace: pages go out by pwrite64 (one) or lseek64 + writev
+ * (several), then fdatasync, then the meta page by pwrite64 on a second descriptor with O_DSYNC,
+ * which is a write and a flush in one.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,5 +1,5 @@
-// The test's side of flush-gate.c: compiles it, starts nothing, and hands out the environment variables with which any
-// node process runs behind the gate. Linux only, like the library.
+// The test's side of flush-gate.c: compiles it, starts nothing, and hands out the environment
+// variables with which any node process runs behind the gate. Linux only, like the library.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -48,8 +48,8 @@ export interface FlushGate {
   hold(): void;
   release(): void;
   /**
-   * After the process was killed: takes back writes that no flush has made durable, each one when `isLost` says so, as a
-   * power loss would. Returns how many there were.
+   * After the process was killed: takes back writes that no flush has made durable, each one when
+   * `isLost` says so, as a power loss would. Returns how many there were.
    */
   losePower(store: string, isLost: () => boolean): number;
   remove(): void;
@@ -114,7 +114,10 @@ function compile(): string {
   return library;
 }
 
-/** Newest first, so that the oldest bytes of a place win. A last entry cut short belongs to a write that never was. */
+/**
+ * Newest first, so that the oldest bytes of a place win. A last entry cut short belongs to a write
+ * that never was.
+ */
 function takeBack(undo: string, loss: { store: string; isLost: () => boolean }): number {
   if (!existsSync(undo)) return 0;
   const bytes = readFileSync(undo);

@@ -1,4 +1,5 @@
-// Values that the appending process makes and the test makes again: everything follows from the number.
+// Values that the appending process makes and the test makes again: everything follows from the
+// number.
 
 import { randomOf } from '../random.js';
 
