@@ -86,7 +86,15 @@ async function compose(
   const metrics = createMetrics(version());
   const storage = await openStorage(settings, { ...around, metrics });
   const server = createHttpServer({ metrics, logger });
-  const site: Site = { ...around, ...storage, settings, metrics, server, checks: [], failures: [] };
+  const site: Site = {
+    ...around,
+    ...storage,
+    settings,
+    metrics,
+    server,
+    checks: [],
+    failures: [storage.dir.failed],
+  };
   if (settings.roles.includes('receiver')) await addReceiver(site);
   const scorer = settings.roles.includes('scorer') ? await createScorer(site) : undefined;
   if (settings.roles.includes('api')) await addApi(site, scorer);

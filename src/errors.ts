@@ -19,6 +19,8 @@ const MEANINGS = {
   disk_full: { retryable: true, status: 503 },
   input_invalid: { retryable: false, status: 400 },
   log_closed: { retryable: true, status: 503 },
+  log_damaged: { retryable: false, status: 500 },
+  log_truncated: { retryable: false, status: 500 },
   log_unavailable: { retryable: true, status: 503 },
   overloaded: { retryable: true, status: 503 },
 } as const satisfies Record<string, Meaning>;

@@ -105,7 +105,7 @@ export class MemoryLog implements Log {
       const high = lane.low + lane.records.length;
       if (from > high) {
         const text = `Cannot read samples/0 from offset ${from}: the log ends at ${high}`;
-        throw new OperatingError('checkpoint_corrupt', text);
+        throw new OperatingError('log_truncated', text);
       }
       const first = Math.max(from, lane.low);
       if (first < high) return take(lane, { first, from, bytesMax });

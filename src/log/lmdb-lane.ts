@@ -152,7 +152,7 @@ export class Lane {
     if (isWhole) target.set(new Uint8Array(lent.buffer, lent.byteOffset, key.length));
     if (isWhole && checksum(target) === key.crc) return;
     throw new OperatingError(
-      'log_unavailable',
+      'log_damaged',
       `Record ${key.offset} of ${this.name} is damaged on the disk; look after the disk, ` +
         'then restore the data directory or start with a new one',
     );

@@ -63,7 +63,7 @@ export class LmdbSubscription implements Subscription {
 
 function beyondEnd(lane: Lane, from: number): OperatingError {
   return new OperatingError(
-    'checkpoint_corrupt',
+    'log_truncated',
     `Cannot read ${lane.name} from offset ${from}: the log ends at ${lane.high.offset}, it was ` +
       'truncated or replaced after that offset was noted; ' +
       'go back to an older checkpoint or to the beginning of the log',

@@ -278,7 +278,11 @@ export class WasmDecoder {
   }
 
   #shownText(start: number, bytes: number): string {
-    return this.#text.toString('utf8', start, start + Math.min(bytes, SHOWN_BYTES_MAX));
+    if (bytes <= SHOWN_BYTES_MAX) return this.#text.toString('utf8', start, start + bytes);
+    // Cut before a character, not within one: a continuation byte is 10xxxxxx.
+    let end = start + SHOWN_BYTES_MAX;
+    while (end > start && (this.#bytes[end]! & 0xc0) === 0x80) end--;
+    return `${this.#text.toString('utf8', start, end)}…`;
   }
 
   #decoded(newSeries: number): Decoded {
