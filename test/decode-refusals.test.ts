@@ -129,7 +129,7 @@ test('the first rejections are named on one line each', () => {
   ok('up{a="\ufffd("}', UP, label('a', [0xc3, 0x28]));
   ok('{}');
   ok(
-    `{a="${'🌊'.repeat(64)}", b="${'x'.repeat(61)}…`,
+    `{a="${'🌊'.repeat(64)}…", b="${'x'.repeat(60)}…`,
     label('a', '🌊'.repeat(100)),
     label('b', 'x'.repeat(100)),
   );
