@@ -3,6 +3,7 @@
 // the good samples. The inputs are those of the Remote-Write specification and of senders seen in
 // the wild.
 
+import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -16,7 +17,7 @@ import {
   REQUEST_SERIES_MAX,
 } from '../src/limits.js';
 import { readLoggedSeries } from './log-reader.js';
-import { endPrograms, temporaryDirectory } from './programs.js';
+import { endPrograms, eventually, temporaryDirectory } from './programs.js';
 import {
   type Answer,
   compress,
@@ -85,6 +86,23 @@ test('a body cut off anywhere is refused', async () => {
   }
   expect(statuses.size).toBeGreaterThan(50);
   expect([...statuses].filter(([, status]) => status !== 400)).toEqual([]);
+});
+
+test('a sender that goes away in the middle of a body is counted, and nothing of it is written', async () => {
+  const gone = () =>
+    eventually('the count', 5_000, async () =>
+      (await treeline.metrics()).find(({ labels }) => labels['code'] === '499')?.value === 1
+        ? true
+        : undefined,
+    );
+  const socket = connect(treeline.port, '127.0.0.1');
+  const body = writeBody([good('gone')]);
+  socket.write(`POST /api/v1/write HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n`);
+  socket.write(body.subarray(0, body.length - 5));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  socket.destroy();
+  await gone();
+  expect(treeline.program.stderr()).not.toContain('ERROR');
 });
 
 test('too much is refused by its declared length or while it comes', async () => {

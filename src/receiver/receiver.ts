@@ -66,7 +66,10 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     } catch (error) {
       if (error instanceof BodyRefused) return { ...refused(error), close: true };
       if (error instanceof BadRequest) return refused(error);
-      throw error;
+      if (!isGone(request)) throw error;
+      // Nobody reads this answer; the count is what remains of the request.
+      metrics.requests.inc({ route: request.routeOptions.url ?? 'none', code: '499' });
+      return { status: 400, message: 'The sender went away', close: true };
     }
   }
 
@@ -134,6 +137,11 @@ export function createReceiver(parts: ReceiverParts): Receiver {
       });
     },
   };
+}
+
+/** The connection ended before the body did. */
+function isGone({ raw }: HttpRequest): boolean {
+  return raw.destroyed && !raw.complete;
 }
 
 function refused(error: BadRequest | BodyRefused): Answer {
