@@ -11,8 +11,10 @@ import { cpus } from 'node:os';
 import { fromBinary } from '@bufbuild/protobuf';
 import { compressSync, uncompressSync } from 'snappy';
 import { WriteRequestSchema } from '../src/gen/remote_write_v1_pb.js';
+import { RequestSchema } from '../src/gen/remote_write_v2_pb.js';
+import type { Version } from '../src/receiver/bad-request.js';
 import { type Decoded, WasmDecoder } from '../src/receiver/wasm-decoder.js';
-import { writeRequestBody } from './write-requests.js';
+import { writeRequestBody, writeRequestBodyV2 } from './write-requests.js';
 
 const isSmoke = process.argv.includes('--smoke');
 const SERIES = isSmoke ? 200 : 2000;
@@ -24,30 +26,38 @@ const NOW_MS = 1_763_680_100_000;
 const module = new WebAssembly.Module(readFileSync(new URL('../decode.wasm', import.meta.url)));
 
 console.log(`${cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}, ${SERIES} series`);
-for (const samplesPerSeries of [1, 5]) measure(samplesPerSeries);
+for (const version of [1, 2] as const) {
+  for (const samplesPerSeries of [1, 5]) measure(version, samplesPerSeries);
+}
 
-function measure(samplesPerSeries: number): void {
-  const body = writeRequestBody({ seed: 777 + samplesPerSeries, series: SERIES, samplesPerSeries });
+function measure(version: Version, samplesPerSeries: number): void {
+  const options = { seed: 777 + samplesPerSeries, series: SERIES, samplesPerSeries };
+  const body = version === 1 ? writeRequestBody(options) : writeRequestBodyV2(options);
   const samples = SERIES * samplesPerSeries;
   console.log(
-    `\nremote-write 1.0, K=${samplesPerSeries}, ${samples} samples, ${body.length} bytes`,
+    `\nremote-write ${version}.0, K=${samplesPerSeries}, ${samples} samples, ${body.length} bytes`,
   );
+  const decode = (to: WasmDecoder, tenant = ''): Decoded => {
+    to.input(body.length).set(body);
+    return to.decode(body.length, { tenant, nowMs: NOW_MS, version });
+  };
+  const fromObjects =
+    version === 1
+      ? () => fromBinary(WriteRequestSchema, uncompressSync(body) as Buffer)
+      : () => fromBinary(RequestSchema, uncompressSync(body) as Buffer);
 
   const decoder = newDecoder();
-  const announced = compressedBytes(decode(decoder, body)) / samples;
-  const known = decode(decoder, body);
+  const announced = compressedBytes(decode(decoder)) / samples;
+  const known = decode(decoder);
   const bytes = compressedBytes(known) / samples;
   const result = hashOf(known);
-  const warm = medianMicroseconds(() => decode(decoder, body), 16);
+  const warm = medianMicroseconds(() => decode(decoder), 16);
   report('decode.wasm, series known', samples, warm);
   // Of a tenant never seen before every series is new: hashed, classified, announced.
   let tenants = 0;
-  const cold = medianMicroseconds(() => decode(decoder, body, `tenant-${tenants++}`), 1);
+  const cold = medianMicroseconds(() => decode(decoder, `tenant-${tenants++}`), 1);
   report('decode.wasm, series unknown', samples, cold);
-  const objects = medianMicroseconds(
-    () => fromBinary(WriteRequestSchema, uncompressSync(body) as Buffer),
-    1,
-  );
+  const objects = medianMicroseconds(fromObjects, 1);
   report('snappy + fromBinary', samples, objects);
   console.log(`  ratio ${(objects / warm).toFixed(1)}x`);
   const sizes = `${bytes.toFixed(1)}; with labels ${announced.toFixed(1)}`;
@@ -62,11 +72,6 @@ function newDecoder(): WasmDecoder {
     stripLabels: [],
     classify: () => 'keep',
   });
-}
-
-function decode(decoder: WasmDecoder, body: Uint8Array, tenant = ''): Decoded {
-  decoder.input(body.length).set(body);
-  return decoder.decode(body.length, { tenant, nowMs: NOW_MS });
 }
 
 function medianMicroseconds(run: () => unknown, callsPerCheck: number): number {

@@ -1,4 +1,4 @@
-// Seeded remote-write 1.0 bodies that look like what a Kubernetes cluster's Prometheus sends: half
+// Seeded remote-write bodies, of both versions, that look like what a Kubernetes cluster's Prometheus sends: half
 // node_exporter, half kube-state-metrics and cAdvisor, about a dozen labels a series, most of them
 // shared, a few (pod, uid, device) nearly unique. The same seed gives the same bytes on every
 // machine.
@@ -6,6 +6,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { compressSync } from 'snappy';
 import { WriteRequestSchema } from '../src/gen/remote_write_v1_pb.js';
+import { Metadata_MetricType, RequestSchema } from '../src/gen/remote_write_v2_pb.js';
 import type { Label } from '../src/series.js';
 
 export interface WriteRequests {
@@ -75,22 +76,57 @@ export function randomFrom(seed: number): Random {
   return random;
 }
 
-/** The uncompressed request. */
+/** The uncompressed 1.0 request. */
 export function writeRequest(options: WriteRequests): Uint8Array {
+  const timeseries = pointsOf(options).map(({ labels, samples }) => ({ labels, samples }));
+  return toBinary(WriteRequestSchema, create(WriteRequestSchema, { timeseries }));
+}
+
+/** The same series and samples as 2.0, with metadata, and start timestamps of the counters. */
+export function writeRequestV2(options: WriteRequests): Uint8Array {
+  const symbols = new Map([['', 0]]);
+  const refer = (text: string): number => {
+    const known = symbols.get(text);
+    if (known !== undefined) return known;
+    symbols.set(text, symbols.size);
+    return symbols.size - 1;
+  };
+  const timeseries = pointsOf(options).map(({ labels, samples, isCounter }) => {
+    const name = labels.find((each) => each.name === '__name__')!.value;
+    return {
+      labelsRefs: labels.flatMap((each) => [refer(each.name), refer(each.value)]),
+      samples: samples.map((each) =>
+        isCounter ? { ...each, startTimestamp: BigInt(START_MS - 864e5) } : each,
+      ),
+      metadata: {
+        type: isCounter ? Metadata_MetricType.COUNTER : Metadata_MetricType.GAUGE,
+        helpRef: refer(`What ${name} counts or measures, in a sentence.`),
+        unitRef: refer(/_(bytes|seconds)/.exec(name)?.[1] ?? ''),
+      },
+    };
+  });
+  const request = create(RequestSchema, { symbols: [...symbols.keys()], timeseries });
+  return toBinary(RequestSchema, request);
+}
+
+export function writeRequestBody(options: WriteRequests): Uint8Array {
+  return compressSync(Buffer.from(writeRequest(options)));
+}
+
+export function writeRequestBodyV2(options: WriteRequests): Uint8Array {
+  return compressSync(Buffer.from(writeRequestV2(options)));
+}
+
+function pointsOf(options: WriteRequests) {
   const random = randomFrom(options.seed);
-  const timeseries = labelSets(options.series, random).map(({ labels, isCounter }) => {
+  return labelSets(options.series, random).map(({ labels, isCounter }) => {
     const start = isCounter ? random() * 1e6 : Math.floor(random() * 1e10);
     const samples = Array.from({ length: options.samplesPerSeries }, (_, k) => ({
       value: isCounter ? start + k * random() * 15 : start,
       timestamp: BigInt(START_MS + k * STEP_MS),
     }));
-    return { labels, samples };
+    return { labels, samples, isCounter };
   });
-  return toBinary(WriteRequestSchema, create(WriteRequestSchema, { timeseries }));
-}
-
-export function writeRequestBody(options: WriteRequests): Uint8Array {
-  return compressSync(Buffer.from(writeRequest(options)));
 }
 
 function labelSets(count: number, random: Random): { labels: Label[]; isCounter: boolean }[] {

@@ -3,14 +3,20 @@
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { durationMs, listenAddress, type Settings, sizeBytes } from './config.js';
+import { durationMs, type Settings, sizeBytes } from './config.js';
 import { type DataDir, openDataDir } from './data-dir.js';
+import { Guard } from './guard.js';
 import { type Check, healthRoutes } from './health.js';
 import { createHttpServer, type HttpServer, type Logger, listen } from './http-server.js';
 import { type LmdbLog, openLmdbLog } from './log/lmdb-log.js';
+import { memoryAllowance, seriesCeiling } from './memory-limit.js';
 import { createMetrics, type Metrics } from './metrics.js';
+import type { DecoderSettings } from './receiver/wasm-decoder.js';
+import { createReloader, type Reloaded, type Step } from './reload.js';
 import type { Scorer } from './scorer/scorer.js';
 import { scrapeRoutes } from './scrape.js';
+import { settleCeiling } from './series-ceiling.js';
+import { isLoopback, listenAddress } from './settings-rules.js';
 import { openLmdbStore } from './state/lmdb-store.js';
 import type { StateStore } from './state/state-store.js';
 import { loadWasm } from './wasm-files.js';
@@ -18,6 +24,7 @@ import { loadWasm } from './wasm-files.js';
 /** Seed of the one table of trees. Part of what a checkpoint must fit. */
 export const FOREST_SEED = 1;
 
+const GUARD_KEYS = ['auth.mode', 'auth.credentials', 'auth.open', 'tls.certFile', 'tls.keyFile'];
 const COUNTERS_KEY = 'receiver/rejected';
 const COUNTERS_EVERY_MS = 10_000;
 const CANDIDATE_RETENTION = { bytesMax: 256e6, ageMsMax: 30 * 864e5 };
@@ -27,12 +34,16 @@ export interface Treeline {
   url: string;
   /** Rejects when a stage cannot go on; the process should end, and its supervisor start it again. */
   failed: Promise<void>;
+  /** Reads the settings again. Throws `config_invalid`; then the old ones stay in force. */
+  reload(): Reloaded;
   stop(): Promise<void>;
 }
 
 export interface Surroundings {
   logger: Logger;
   clock?: () => number;
+  /** Reads the settings again, for a reload. Throws `config_invalid`. */
+  read?: () => Settings;
 }
 
 export function version(): string {
@@ -55,7 +66,8 @@ export async function startTreeline(
   const { logger } = surroundings;
   const undo: (() => Promise<void>)[] = [];
   try {
-    return await compose(settings, { logger, clock: surroundings.clock ?? Date.now, undo });
+    const { clock = Date.now, read = () => settings } = surroundings;
+    return await compose(settings, { logger, clock, read, undo });
   } catch (error) {
     for (const step of undo.reverse()) await step();
     throw error;
@@ -74,27 +86,27 @@ interface Site {
   server: HttpServer;
   checks: Check[];
   failures: Promise<void>[];
+  /** How a reload takes what has changed to where it matters. */
+  steps: Step[];
   /** What has been opened, for an ordered stop. */
   undo: (() => Promise<void>)[];
 }
 
 async function compose(
   settings: Settings,
-  around: Pick<Site, 'logger' | 'clock' | 'undo'>,
+  around: Pick<Site, 'logger' | 'clock' | 'undo'> & { read: () => Settings },
 ): Promise<Treeline> {
   const { logger, undo } = around;
+  const guard = new Guard(settings, around);
   const metrics = createMetrics(version());
   const storage = await openStorage(settings, { ...around, metrics });
-  const server = createHttpServer({ metrics, logger });
-  const site: Site = {
-    ...around,
-    ...storage,
-    settings,
-    metrics,
-    server,
-    checks: [],
-    failures: [storage.dir.failed],
-  };
+  const { judge, tls } = guard;
+  const server = createHttpServer({ metrics, logger, judge, ...(tls !== undefined && { tls }) });
+  const lists = { checks: [], failures: [storage.dir.failed], steps: [] };
+  const site: Site = { ...around, ...storage, ...lists, settings, metrics, server };
+  // The first: it is the one whose files may turn out to be unusable.
+  site.steps.push({ keys: GUARD_KEYS, isAlways: true, apply: (next) => guard.apply(next) });
+  site.steps.push({ keys: ['logging.level'], apply: (next) => setLevel(logger, next) });
   if (settings.roles.includes('receiver')) await addReceiver(site);
   const scorer = settings.roles.includes('scorer') ? await createScorer(site) : undefined;
   if (settings.roles.includes('api')) await addApi(site, scorer);
@@ -105,9 +117,17 @@ async function compose(
     undo.push(() => scorer.stop());
     site.failures.push(scorer.failed);
   }
+  const { steps } = site;
+  const reloader = createReloader({ settings, read: around.read, steps, metrics, logger });
+  reloader.routes(server);
   const url = await listen(server, listenAddress(settings.listen));
+  guard.start(server);
   // The listener closes first: every request in work ends before what it needs is closed.
-  undo.push(() => server.close());
+  undo.push(async () => {
+    guard.stop();
+    await server.close();
+  });
+  warnOfPlainSecrets(settings, logger);
   let stopping: Promise<void> | undefined;
   const stop = async () => {
     for (const step of undo.reverse()) await step();
@@ -115,11 +135,30 @@ async function compose(
   return {
     url,
     failed: Promise.race([new Promise<void>(() => {}), ...site.failures]),
+    reload: () => reloader.reload(),
     stop: () => {
       stopping ??= stop();
       return stopping;
     },
   };
+}
+
+function setLevel(logger: Logger, settings: Settings): () => void {
+  const before = logger.level;
+  logger.level = settings.logging.level;
+  return () => {
+    if (before !== undefined) logger.level = before;
+  };
+}
+
+/** Not an error: a proxy in front may speak TLS. */
+function warnOfPlainSecrets({ auth, tls, listen: address }: Settings, logger: Logger): void {
+  if (auth.credentials.length === 0 || tls.certFile !== '') return;
+  if (isLoopback(listenAddress(address).host)) return;
+  logger.warn(
+    { listen: address },
+    'Tokens and passwords arrive unencrypted; set tls.certFile and tls.keyFile, or a proxy in front',
+  );
 }
 
 async function openStorage(
@@ -151,15 +190,34 @@ async function openStorage(
 async function addReceiver(site: Site): Promise<void> {
   const { log, settings, metrics, logger, clock } = site;
   const { createReceiver } = await import('./receiver/receiver.js');
-  const { classify } = await import('./receiver/rules.js');
+  const { classifier } = await import('./receiver/rules.js');
   const { WasmDecoder } = await import('./receiver/wasm-decoder.js');
-  const decoder = new WasmDecoder(loadWasm('decode').module, {
-    partitions: log.partitions,
-    partitionBy: settings.ingest.partitionBy,
-    stripLabels: settings.ingest.stripLabels,
-    classify,
+  const { module } = loadWasm('decode');
+  const decoderOf = ({ ingest }: Settings) => {
+    const decoderSettings: DecoderSettings = {
+      partitions: log.partitions,
+      partitionBy: settings.ingest.partitionBy,
+      stripLabels: ingest.stripLabels,
+      classify: classifier(ingest),
+    };
+    return new WasmDecoder(module, decoderSettings);
+  };
+  let decoder = decoderOf(settings);
+  const receiver = createReceiver({ log, decoder, metrics, logger, clock });
+  receiver.routes(site.server);
+  site.steps.push({
+    keys: ['ingest.keep', 'ingest.drop', 'ingest.stripLabels'],
+    // A new decoder knows no series: each is judged by the new rules, and announced again.
+    apply: (next) => {
+      const before = decoder;
+      decoder = decoderOf(next);
+      receiver.useDecoder(decoder);
+      return () => {
+        decoder = before;
+        receiver.useDecoder(before);
+      };
+    },
   });
-  createReceiver({ log, decoder, metrics, logger, clock }).routes(site.server);
   site.undo.push(await keepCounters(site));
 }
 
@@ -168,6 +226,7 @@ async function createScorer(site: Site): Promise<Scorer> {
   const { Scorer } = await import('./scorer/scorer.js');
   const { WasmForest } = await import('./scorer/wasm-forest.js');
   const forest = loadWasm('forest');
+  const seriesMax = await seriesMaxOf(site);
   const scorer = new Scorer({
     log,
     store,
@@ -187,19 +246,52 @@ async function createScorer(site: Site): Promise<Scorer> {
       );
     },
     settings: {
-      seriesMax: settings.limits.series,
+      seriesMax,
       seed: FOREST_SEED,
       checkpointMs: durationMs(settings.checkpoint.interval),
       gauges: { scores: settings.gauges.scores, lingerMs: durationMs(settings.gauges.linger) },
     },
   });
   site.checks.push({ name: 'scorer', missing: () => scorer.unready() });
+  site.steps.push({
+    keys: ['gauges.linger'],
+    apply: (next) => {
+      const before = scorer.gauges.lingerMs;
+      scorer.gauges.lingerMs = durationMs(next.gauges.linger);
+      return () => {
+        scorer.gauges.lingerMs = before;
+      };
+    },
+  });
   return scorer;
+}
+
+/** Series that one partition scores at most. */
+async function seriesMaxOf({ log, store, settings, logger }: Site): Promise<number> {
+  const allowance = await memoryAllowance();
+  const ceiling = seriesCeiling(allowance, {
+    memory: settings.limits.memory,
+    maxSeries: settings.ingest.maxSeries,
+    partitions: log.partitions,
+    sizeBytes,
+  });
+  const perPartition = await settleCeiling(store, ceiling.perPartition);
+  const { boundBy, memoryBytes } = ceiling;
+  const total = perPartition * log.partitions;
+  const fields = { total, perPartition, boundBy, memoryBytes, memoryFrom: allowance.source };
+  logger.info(fields, 'Ceiling on scored series; samples of further ones are refused and counted');
+  if (perPartition > ceiling.perPartition) {
+    logger.warn(
+      { perPartition, wanted: ceiling.perPartition },
+      'More series are learnt than memory and settings allow; the ceiling stays at what is learnt',
+    );
+  }
+  return perPartition;
 }
 
 async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
   const { Api } = await import('./api/api.js');
-  const { findSeries, pageOfSeries } = await import('./scorer/series-view.js');
+  const { countSeries, findSeries, pageOfSeries } = await import('./scorer/series-view.js');
   const api = new Api({
     log: site.log,
     metrics: site.metrics,
@@ -207,7 +299,8 @@ async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
     ...(scorer !== undefined && {
       series: {
         page: (query) => pageOfSeries(scorer.partitions(), query),
-        find: (fingerprint) => findSeries(scorer.partitions(), fingerprint),
+        find: (wanted) => findSeries(scorer.partitions(), wanted),
+        count: (tenant) => countSeries(scorer.partitions(), tenant),
         status: (withHash) => scorer.status(withHash),
       },
     }),

@@ -1,17 +1,66 @@
 // The settings table: name, type, default, bounds and help of everything a user can set, in one schema. A value comes
 // from a flag, else an environment variable, else the YAML file, else the default; every key can be given in each way.
-// The file is read once, here; no role and no adapter ever sees it, the environment or the command line.
+// No role and no adapter ever sees the file, the environment or the command line. What the schema cannot say (selectors,
+// settings that belong together) is judged by settings-rules.ts; reading YAML with its places is config-file.ts.
 
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { LineCounter, parse, parseDocument } from 'yaml';
+import { faultsOf, readFileInto, textValue } from './config-file.js';
 import { OperatingError } from './errors.js';
+import { CREDENTIALS_MAX, RULES_MAX, SERIES_MAX, TENANT_BYTES_MAX } from './limits.js';
+import { PATH_GROUPS, type PathGroup } from './path-groups.js';
+import { rulesBroken } from './settings-rules.js';
 
 const strict = { additionalProperties: false };
 const DURATION = '^[0-9]+(ms|s|m|h|d|w)$';
 const SIZE = '^[0-9]+(B|KB|MB|GB|TB)$';
+const SHARE_OR_SIZE = '^([1-9][0-9]?%|100%|[0-9]+(B|KB|MB|GB|TB))$';
 
-const ROLES = ['receiver', 'scorer', 'api'] as const;
+export const ROLES = ['receiver', 'scorer', 'api'] as const;
+
+const Groups = (options: { minItems?: number; default: PathGroup[]; description: string }) =>
+  Type.Array(Type.Union(PATH_GROUPS.map((group) => Type.Literal(group))), {
+    uniqueItems: true,
+    ...options,
+  });
+
+const Credential = Type.Object(
+  {
+    name: Type.String({
+      pattern: '^[A-Za-z0-9._-]{1,64}$',
+      description: 'Shown in log lines; with passwordFile also the user name',
+    }),
+    tokenFile: Type.Optional(
+      Type.String({ minLength: 1, description: 'File with the bearer token' }),
+    ),
+    passwordFile: Type.Optional(
+      Type.String({ minLength: 1, description: 'File with the password of basic auth' }),
+    ),
+    allow: Groups({ minItems: 1, default: ['write'], description: 'Path groups it opens' }),
+    tenant: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: TENANT_BYTES_MAX,
+        description: 'The only tenant it may speak for',
+      }),
+    ),
+    samplesPerSecond: Type.Optional(
+      Type.Integer({ minimum: 1, description: 'More than this on average is answered 429' }),
+    ),
+    requestsPerSecond: Type.Optional(
+      Type.Integer({ minimum: 1, description: 'More than this on average is answered 429' }),
+    ),
+    bodySize: Type.Optional(
+      Type.String({ pattern: SIZE, description: 'Larger request bodies are answered 413' }),
+    ),
+  },
+  strict,
+);
+
+export type CredentialSettings = Static<typeof Credential>;
+
+const Selectors = (description: string) =>
+  Type.Array(Type.String({ minLength: 1 }), { maxItems: RULES_MAX, default: [], description });
 
 export const Schema = Type.Object(
   {
@@ -64,10 +113,18 @@ export const Schema = Type.Object(
           default: [['namespace', 'pod'], ['instance']],
           description: 'Label sets; the first whose labels are all present decides the partition',
         }),
+        keep: Selectors('Series selectors; when there are any, all other series are left out'),
+        drop: Selectors('Series selectors; what they match is left out, also when kept'),
         stripLabels: Type.Array(Type.String({ minLength: 1 }), {
           maxItems: 16,
           default: [],
           description: 'Labels removed on arrival; they do not tell series apart',
+        }),
+        maxSeries: Type.Integer({
+          minimum: 1,
+          maximum: SERIES_MAX,
+          default: 800_000,
+          description: 'Series scored at most, an equal share in each partition',
         }),
       },
       strict,
@@ -98,11 +155,11 @@ export const Schema = Type.Object(
     ),
     limits: Type.Object(
       {
-        series: Type.Integer({
-          minimum: 1,
-          maximum: 2_000_000,
-          default: 200_000,
-          description: 'Series scored per partition at most; samples of further ones are refused',
+        memory: Type.String({
+          pattern: SHARE_OR_SIZE,
+          default: '75%',
+          description:
+            'Memory that series may fill: a size, or a share of what the process may use',
         }),
       },
       strict,
@@ -113,9 +170,32 @@ export const Schema = Type.Object(
           default: 'loopback',
           description: 'none: let anybody in who can reach a listener that is not on loopback',
         }),
+        credentials: Type.Array(Credential, {
+          maxItems: CREDENTIALS_MAX,
+          default: [],
+          description: 'Who may do what; when there are any, nobody else may do anything',
+        }),
+        open: Groups({
+          default: [],
+          description: 'Path groups that need no credential although there are some',
+        }),
       },
       strict,
     ),
+    tls: Type.Object(
+      {
+        certFile: Type.String({
+          default: '',
+          description: 'Certificate chain of the listener in PEM; with it only HTTPS is spoken',
+        }),
+        keyFile: Type.String({ default: '', description: 'Its private key in PEM' }),
+      },
+      strict,
+    ),
+    tenancy: Type.Union([Type.Literal('off'), Type.Literal('header')], {
+      default: 'off',
+      description: 'header: every request names its tenant in X-Scope-OrgID and sees only its own',
+    }),
     logging: Type.Object(
       {
         level: Type.Union(
@@ -145,6 +225,20 @@ export interface SettingRow {
 /** Every setting, flat, in the order of the schema. */
 export const SETTINGS: readonly SettingRow[] = rows(Schema, []);
 
+/** What a reload puts into force; everything else waits for a restart, and a reload says so. */
+export const RELOADABLE: ReadonlySet<string> = new Set([
+  'ingest.keep',
+  'ingest.drop',
+  'ingest.stripLabels',
+  'gauges.linger',
+  'auth.mode',
+  'auth.credentials',
+  'auth.open',
+  'tls.certFile',
+  'tls.keyFile',
+  'logging.level',
+]);
+
 export interface SettingSources {
   file?: { name: string; text: string };
   environment?: Readonly<Record<string, string | undefined>>;
@@ -152,25 +246,48 @@ export interface SettingSources {
   flags?: Readonly<Record<string, string>>;
 }
 
+export interface SourcedSettings {
+  settings: Settings;
+  /** Key → `default`, `treeline.yaml:3:5`, `TREELINE_LISTEN` or `--listen`. */
+  sources: ReadonlyMap<string, string>;
+}
+
 /** Rejects with `config_invalid` and one line per fault. */
 export function loadSettings(sources: SettingSources): Settings {
+  return readSettings(sources).settings;
+}
+
+/** The same, with where each value came from. */
+export function readSettings(from: SettingSources): SourcedSettings {
   const faults: string[] = [];
   const settings = Value.Create(Schema) as Record<string, unknown>;
-  if (sources.file !== undefined) readFileInto(settings, sources.file, faults);
-  for (const row of SETTINGS) {
-    const flag = sources.flags?.[row.flag];
-    const variable = sources.environment?.[row.variable];
-    if (flag !== undefined) readTextInto(settings, row, flag, `--${row.flag}`, faults);
-    else if (variable !== undefined) readTextInto(settings, row, variable, row.variable, faults);
+  const sources = new Map(SETTINGS.map(({ key }) => [key, 'default']));
+  if (from.file !== undefined) {
+    readFileInto(settings, from.file, { schema: Schema, rows: SETTINGS, sources, faults });
   }
-  if (faults.length === 0 && !isGuarded(settings as Settings)) {
-    faults.push(
-      `listen: ${JSON.stringify(settings['listen'])} is reachable from other machines and no ` +
-        'authentication is configured; listen on 127.0.0.1, or write "auth.mode: none" to let everybody in',
-    );
+  for (const row of SETTINGS) {
+    const flag = from.flags?.[row.flag];
+    const text = flag ?? from.environment?.[row.variable];
+    if (text === undefined) continue;
+    const source = flag === undefined ? row.variable : `--${row.flag}`;
+    readTextInto(settings, row, { text, source, faults });
+    sources.set(row.key, source);
+  }
+  if (faults.length === 0) {
+    for (const { key, message } of rulesBroken(settings as Settings)) {
+      const source = sources.get(key);
+      faults.push(source === undefined || source === 'default' ? message : `${source}: ${message}`);
+    }
   }
   if (faults.length > 0) throw new OperatingError('config_invalid', faults.join('\n'));
-  return settings as Settings;
+  return { settings: settings as Settings, sources };
+}
+
+/** The value of a dotted key. */
+export function settingAt(settings: Settings, key: string): unknown {
+  let value: unknown = settings;
+  for (const part of key.split('.')) value = (value as Record<string, unknown>)[part];
+  return value;
 }
 
 /** Milliseconds of `90s`, `15m`, `2d`. */
@@ -185,22 +302,6 @@ export function sizeBytes(text: string): number {
   return Number.parseInt(text, 10) * unit[text.replace(/^[0-9]+/, '') as keyof typeof unit];
 }
 
-export function listenAddress(listen: string): { host: string; port: number } {
-  const colon = listen.lastIndexOf(':');
-  const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
-  return { host, port: Number(listen.slice(colon + 1)) };
-}
-
-function isGuarded(settings: Settings): boolean {
-  const { host } = listenAddress(settings.listen);
-  return (
-    settings.auth.mode === 'none' ||
-    /^127\.[0-9]+\.[0-9]+\.[0-9]+$/.test(host) ||
-    host === '::1' ||
-    host === 'localhost'
-  );
-}
-
 function rows(schema: TSchema, path: readonly string[]): SettingRow[] {
   if (schema['properties'] === undefined) {
     const words = path.flatMap((part) => part.split(/(?=[A-Z])/)).map((word) => word.toLowerCase());
@@ -211,141 +312,19 @@ function rows(schema: TSchema, path: readonly string[]): SettingRow[] {
   return Object.entries(properties).flatMap(([name, inner]) => rows(inner, [...path, name]));
 }
 
-function readFileInto(
-  settings: Record<string, unknown>,
-  file: { name: string; text: string },
-  faults: string[],
-): void {
-  const lines = new LineCounter();
-  const document = parseDocument(file.text, { lineCounter: lines, prettyErrors: false });
-  const place = (at: number | undefined): string => {
-    const { line, col } = lines.linePos(at ?? 0);
-    return `${file.name}:${line}:${col}`;
-  };
-  for (const error of document.errors) faults.push(`${place(error.pos[0])}: ${error.message}`);
-  if (document.errors.length > 0) return;
-  const written: unknown = document.toJS();
-  if (written === null || written === undefined) return;
-  if (!isRecord(written)) {
-    faults.push(`${place(0)}: the file must hold settings (key: value), not ${describe(written)}`);
-    return;
-  }
-  const nodeAt = (path: string[]): number | undefined => {
-    const parent = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true);
-    const pairs = (parent as { items?: { key: { value?: unknown; range?: number[] } }[] }).items;
-    return pairs?.find(({ key }) => key.value === path.at(-1))?.key.range?.[0];
-  };
-  merge(settings, written, Schema, [], (path, message) => {
-    faults.push(`${place(nodeAt(path))}: ${message}`);
-  });
-}
-
-function merge(
-  into: Record<string, unknown>,
-  written: Record<string, unknown>,
-  schema: TSchema,
-  path: string[],
-  fault: (path: string[], message: string) => void,
-): void {
-  const properties = schema['properties'] as Record<string, TSchema>;
-  for (const [name, value] of Object.entries(written)) {
-    const here = [...path, name];
-    const inner = properties[name];
-    if (inner === undefined) {
-      fault(
-        here,
-        `unknown key ${JSON.stringify(here.join('.'))}${didYouMean(name, properties, path)}`,
-      );
-    } else if (inner['properties'] === undefined) {
-      const problem = check(inner, value);
-      if (problem === undefined) into[name] = value;
-      else fault(here, `${here.join('.')}: ${problem}`);
-    } else if (isRecord(value)) {
-      merge(into[name] as Record<string, unknown>, value, inner, here, fault);
-    } else if (value !== null) {
-      fault(here, `${here.join('.')}: expected settings below it, found ${describe(value)}`);
-    }
-  }
-}
-
 function readTextInto(
   settings: Record<string, unknown>,
   row: SettingRow,
-  text: string,
-  source: string,
-  faults: string[],
+  { text, source, faults }: { text: string; source: string; faults: string[] },
 ): void {
   const value = textValue(row.schema, text);
-  const problem = check(row.schema, value);
-  if (problem !== undefined) {
-    faults.push(`${source}: ${problem}`);
+  const found = faultsOf(row.schema, value);
+  if (found.length > 0) {
+    for (const { path, message } of found) faults.push(`${source}${path}: ${message}`);
     return;
   }
   const path = row.key.split('.');
   let into = settings;
   for (const part of path.slice(0, -1)) into = into[part] as Record<string, unknown>;
   into[path.at(-1) as string] = value;
-}
-
-/** Text of a flag or variable as a value: lists are comma-separated or YAML, the rest is what YAML reads. */
-function textValue(schema: TSchema, text: string): unknown {
-  if (schema['type'] === 'string') return text;
-  const isList = schema['type'] === 'array';
-  if (isList && !text.trimStart().startsWith('['))
-    return text.split(',').map((part) => part.trim());
-  try {
-    return parse(text) as unknown;
-  } catch {
-    return text; // not YAML: the check that follows names it as it was written
-  }
-}
-
-function check(schema: TSchema, value: unknown): string | undefined {
-  const error = Value.Errors(schema, value).First();
-  if (error === undefined) return undefined;
-  const choices = (schema['anyOf'] ?? schema['items']?.['anyOf']) as
-    | { const: string }[]
-    | undefined;
-  if (choices !== undefined) {
-    const wanted = choices.map((choice) => choice.const).join(', ');
-    return `expected ${schema['items'] === undefined ? 'one' : 'some'} of ${wanted}, found ${describe(value)}`;
-  }
-  const example =
-    typeof schema['default'] === 'string' ? ` (for example ${schema['default']})` : '';
-  return `${error.message.toLowerCase()}${example}, found ${describe(value)}`;
-}
-
-function didYouMean(name: string, properties: Record<string, TSchema>, path: string[]): string {
-  const here = Object.keys(properties).map((key) => [...path, key].join('.'));
-  const near = [...here, ...SETTINGS.map((row) => row.key)]
-    .map((key) => ({ key, steps: distance(name, key.split('.').at(-1) as string) }))
-    .sort((a, b) => a.steps - b.steps)[0];
-  if (near !== undefined && near.steps <= Math.max(2, name.length / 3)) {
-    return `; did you mean ${JSON.stringify(near.key)}?`;
-  }
-  return `; known here: ${here.join(', ')}`;
-}
-
-/** Levenshtein distance, case ignored. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1]?.toLowerCase() === b[j - 1]?.toLowerCase();
-      next.push(
-        Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (same ? 0 : 1)),
-      );
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function describe(value: unknown): string {
-  return JSON.stringify(value)?.slice(0, 80) ?? String(value);
 }

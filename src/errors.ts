@@ -23,6 +23,7 @@ const MEANINGS = {
   log_truncated: { retryable: false, status: 500 },
   log_unavailable: { retryable: true, status: 503 },
   overloaded: { retryable: true, status: 503 },
+  prometheus_unreachable: { retryable: true, status: 502 },
 } as const satisfies Record<string, Meaning>;
 
 export type ErrorCode = keyof typeof MEANINGS;

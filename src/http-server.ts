@@ -1,9 +1,22 @@
-// Builds the HTTP listener that the roles register their routes on, and gives every answer the same manners: errors
-// are plain text with a reason, unknown routes are 404, every request is counted by route and code.
+// Builds the HTTP listener that the roles register their routes on, and gives every answer the same manners: who may
+// in is judged by the headers before a body is read, errors are plain text with a reason, unknown routes are 404, every
+// request is counted by route and code.
 
+import { strict as assert } from 'node:assert';
+import type { Server as TlsServer } from 'node:https';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Admission, Knock, Refusal } from './auth.js';
 import { OperatingError } from './errors.js';
 import type { Metrics } from './metrics.js';
+import { placeOf } from './path-groups.js';
+import { ONLY_TENANT } from './tenant.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set before any route is called. */
+    admission: Admission;
+  }
+}
 
 export type HttpServer = FastifyInstance;
 export type HttpRequest = FastifyRequest;
@@ -15,18 +28,66 @@ export interface Logger {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
+  /** Least severe lines that are written; may be set. */
+  level?: string;
 }
+
+/** Connections that wait to be accepted; the kernel's own limit (somaxconn) bounds it. */
+const BACKLOG = 4096;
 
 export const PLAIN = 'text/plain; charset=utf-8';
 
-export function createHttpServer(options: { metrics: Metrics; logger: Logger }): HttpServer {
-  const { metrics, logger } = options;
-  const server = fastify({
+export interface TlsFiles {
+  cert: string;
+  key: string;
+}
+
+export interface HttpServerParts {
+  metrics: Metrics;
+  logger: Logger;
+  /** Judges each request by its headers; without it everybody may everything. */
+  judge?: (knock: Knock) => Admission | Refusal;
+  /** With it only HTTPS is spoken. */
+  tls?: TlsFiles;
+}
+
+const EVERYBODY: Admission = { tenant: ONLY_TENANT, spend() {} };
+export function createHttpServer(parts: HttpServerParts): HttpServer {
+  const { metrics, logger, judge, tls } = parts;
+  const options = {
     // Idle connections of senders live longer than a scrape interval; a slow body has a limit of its own.
     keepAliveTimeout: 75_000,
-    forceCloseConnections: 'idle',
+    forceCloseConnections: 'idle' as const,
     return503OnClosing: true,
     exposeHeadRoutes: false,
+  };
+  // An HTTPS server has all that the roles use of an HTTP one; the types know them as two.
+  const server =
+    tls === undefined
+      ? fastify(options)
+      : (fastify({
+          ...options,
+          https: { ...tls, minVersion: 'TLSv1.2' },
+        }) as unknown as HttpServer);
+  server.decorateRequest('admission', null as unknown as Admission);
+  server.addHook('onRequest', async (request, reply) => {
+    const knock = knockOf(request);
+    if (judge === undefined || knock === undefined) {
+      request.admission = EVERYBODY;
+      return;
+    }
+    const verdict = judge(knock);
+    if (!('status' in verdict)) {
+      request.admission = verdict;
+      return;
+    }
+    // A refused body is not read: the connection ends with the answer.
+    if (knock.group === 'write') reply.header('Connection', 'close');
+    return reply
+      .code(verdict.status)
+      .headers(verdict.headers)
+      .type(PLAIN)
+      .send(`${verdict.message}\n`);
   });
   server.addHook('onSend', async (_request, reply) => {
     reply.header('X-Content-Type-Options', 'nosniff');
@@ -56,13 +117,33 @@ export function createHttpServer(options: { metrics: Metrics; logger: Logger }):
   return server;
 }
 
+/** Undefined for the routes that are open to everybody. */
+function knockOf(request: FastifyRequest): Knock | undefined {
+  const { method, headers } = request.raw;
+  const place = placeOf(method ?? 'GET', request.routeOptions.url);
+  return place === undefined ? undefined : { ...place, headers };
+}
+
+/** The tenant that a route of one tenant is called for; never undefined there. */
+export function tenantOf(request: FastifyRequest): string {
+  const { tenant } = request.admission;
+  assert(tenant !== undefined, 'a route that belongs to a tenant was reached without one');
+  return tenant;
+}
+
+/** New connections are made with these; those that are open stay as they are. Throws when they cannot be used. */
+export function setTls(server: HttpServer, files: TlsFiles): void {
+  (server.server as unknown as TlsServer).setSecureContext({ ...files, minVersion: 'TLSv1.2' });
+}
+
 /** Resolves with the address that is listened on. Rejects with `address_in_use` when somebody else has it. */
 export async function listen(
   server: HttpServer,
   address: { host: string; port: number },
 ): Promise<string> {
   try {
-    return await server.listen(address);
+    // Thousands of senders that come back at once would overflow the usual queue of 511.
+    return await server.listen({ ...address, backlog: BACKLOG });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const where = `${address.host}:${address.port}`;

@@ -20,8 +20,8 @@ export const ANNOUNCE_INTERVAL_MS = 10 * 60 * 1000;
 export const RECORD_BYTES_MAX = 900 * 1000;
 /** Bytes decoded and waiting for the log. At 24 B a sample about 5 M samples: seconds of work, and bounded memory. */
 export const APPEND_BYTES_MAX = 128 * 1024 * 1024;
-/** Bytes of request bodies being read at one time. Twice the largest body plus what 500 usual senders hold. */
-export const READING_BYTES_MAX = 128 * 1024 * 1024;
+/** Bytes of request bodies being read at one time: twice the largest body, or what 400 usual senders hold. */
+export const READING_BYTES_MAX = 64 * 1024 * 1024;
 /** A body that takes longer than this to arrive is given up (408): the sender's own limit is 30 s. */
 export const BODY_READ_MS_MAX = 20_000;
 /** X-Scope-OrgID, as Mimir bounds it. */
@@ -59,3 +59,69 @@ export const RETRY_MS_MIN = 100;
 export const RETRY_MS_MAX = 5_000;
 /** Series that the receiver knows to be announced: 16 bytes each, emptied when three quarters are taken. A power of two. */
 export const SERIES_CACHE_ENTRIES = 2 ** 20;
+/** Series scored by one process: 40 times what a busy Prometheus has. */
+export const SERIES_MAX = 20_000_000;
+/** Records of 832 B below the 4 GiB that one WebAssembly memory can have, with room to spare. */
+export const SERIES_PER_PARTITION_MAX = 4_000_000;
+/** Characters of a settings file. */
+export const CONFIG_CHARACTERS_MAX = 1024 * 1024;
+/** Selectors in ingest.keep and in ingest.drop: each is tried once per new series. */
+export const RULES_MAX = 64;
+/** Who may be listed in auth.credentials: each is compared with on every request, about 1 µs. */
+export const CREDENTIALS_MAX = 64;
+/** A token, a password, or what a client sends as one. */
+export const SECRET_BYTES_MAX = 4096;
+/** A certificate chain or a key. */
+export const PEM_BYTES_MAX = 256 * 1024;
+/** How often token, password, certificate and key files are looked at for a change. */
+export const SECRET_CHECK_MS = 2_000;
+/** A credential may use this many seconds of its rate at once, so that a sender's normal bursts pass. */
+export const RATE_BURST_SECONDS = 10;
+/** Labels looked for on every series, one bit each in the decoder. */
+export const PARTITION_AND_STRIP_LABELS_MAX = 31;
+/** Memory of the process before its first series: Node, decoder, log and page cache of it, as measured in bench/. */
+export const PROCESS_BYTES = 256 * 1000 * 1000;
+/** What a scored series costs at most: record, labels, tables, and the copy while a checkpoint is written. */
+export const BYTES_PER_SERIES = 4096;
+/** Symbols of a remote-write 2.0 request; Prometheus sends a few thousand. 32 bytes each. */
+export const REQUEST_SYMBOLS_MAX = 2 ** 20;
+/** References to symbols in one request: 200,000 series of 20 labels. */
+export const REQUEST_REFERENCES_MAX = 8_000_000;
+/** What the labels of one 2.0 request take when its symbols are written out; a 1.0 request cannot have more than it is long. */
+export const REQUEST_LABEL_BYTES_MAX = 64 * 1024 * 1024;
+/** Exemplars in one request; they are judged and counted, not kept. */
+export const REQUEST_EXEMPLARS_MAX = 500_000;
+/** Metadata in one request: each is about one family of metrics. */
+export const REQUEST_METADATA_MAX = 200_000;
+/** A native histogram as it is sent. Prometheus' own have at most 160 buckets, about 1 KiB. */
+export const HISTOGRAM_BYTES_MAX = 64 * 1024;
+/** Families of metrics whose type the receiver keeps: 16 bytes each, filled to three quarters. A power of two. */
+export const FAMILY_ENTRIES = 2 ** 17;
+/** Different units, and the length of one; OpenMetrics knows about a dozen, all short. 8 bits of a cache entry. */
+export const UNITS_MAX = 255;
+export const UNIT_BYTES_MAX = 60;
+/** One answer of a Prometheus that is asked: its list of 10,000 targets has about 20 MB. */
+export const PROMETHEUS_ANSWER_BYTES_MAX = 64 * 1024 * 1024;
+export const PROMETHEUS_ANSWER_MS_MAX = 30_000;
+/** A log record's bytes per sample, as logged and compressed; of samples in a remote-write 1.0 body, compressed. */
+export const LOGGED_BYTES_PER_SAMPLE = 20;
+export const SENT_BYTES_PER_SAMPLE = 72;
+/** Samples per second that one core receives, logs and scores: a quarter of what was measured, for busy machines. */
+export const SAMPLES_PER_CORE_SECOND = 125_000;
+/** Buckets of one histogram that are scored; Prometheus' clients make 10 to 20 classic ones and up to 160 native ones. */
+export const HISTOGRAM_BUCKETS_MAX = 512;
+/** An interval is scored when it holds so many observations; until then it goes on. A 0.99-quantile of fewer is noise. */
+export const HISTOGRAM_OBSERVATIONS_MIN = 50;
+/** Or this share of what one scrape usually brings; at most this long, which is how late a quiet hour may be judged. */
+export const HISTOGRAM_USUAL_SHARE = 0.8;
+export const HISTOGRAM_WAIT_MS_MAX = 5 * 60 * 1000;
+/** Time constant of what is usual, in intervals: 8 hours at one every 15 s. */
+export const HISTOGRAM_USUAL_INTERVALS = 2048;
+/** Without enough it ends after this: what was observed an hour apart is not one shape. */
+export const HISTOGRAM_INTERVAL_MS_MAX = 60 * 60 * 1000;
+/** A classic bucket that others of its set have come without this many times is no longer waited for. */
+export const HISTOGRAM_MISSES_MAX = 20;
+/** Time constant of a histogram's learnt shape, in intervals: an hour at one every 15 s. */
+export const HISTOGRAM_REFERENCE_INTERVALS = 256;
+/** Observations as expected that are mixed into an interval before its shape is compared. */
+export const HISTOGRAM_PRIOR_OBSERVATIONS = 100;

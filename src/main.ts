@@ -13,22 +13,63 @@ const program = new Command('treeline')
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(text) });
 
-const run = program
-  .command('run')
-  .description('Run the service')
-  .option('--config <file>', 'settings in YAML')
+type Options = Record<string, string | boolean>;
+
+withSettings(program.command('run').description('Run the service'))
   .option('--verify-replay', 'replay the log beside the saved state, compare, and exit')
   .addHelpText(
     'after',
     '\nExample:\n  treeline run --data-dir /var/lib/treeline --listen 127.0.0.1:8275',
   )
-  .action(async (options: Record<string, string | boolean>) => {
+  .action(async (options: Options) => {
     await (await import('./cli/run.js')).run(options);
   });
-for (const { flag, schema } of SETTINGS) {
-  const help = `${schema.description} (default ${JSON.stringify(schema['default'])})`;
-  run.addOption(new Option(`--${flag} <value>`, help));
-}
+
+const config = program.command('config').description('Check, print and describe settings');
+config
+  .command('check')
+  .description(
+    'Name every fault of a settings file with its line and column; exit 1 when there is any',
+  )
+  .argument('<file>', 'settings in YAML')
+  .addOption(outputOption())
+  .addHelpText('after', '\nExample:\n  treeline config check treeline.yaml')
+  .action(async (file: string, options: { output?: string }) => {
+    (await import('./cli/config.js')).checkConfig(file, options);
+  });
+withSettings(
+  config
+    .command('print')
+    .description('Print every setting in force, and where its value came from'),
+)
+  .addOption(outputOption())
+  .addHelpText('after', '\nExample:\n  treeline config print --config treeline.yaml')
+  .action(async (options: Options) => {
+    (await import('./cli/config.js')).printConfig(options);
+  });
+config
+  .command('schema')
+  .description('Print the JSON Schema of a settings file, for editors')
+  .addHelpText('after', '\nExample:\n  treeline config schema > treeline.schema.json')
+  .action(async () => {
+    (await import('./cli/config.js')).printSchema();
+  });
+
+withSettings(
+  program
+    .command('doctor')
+    .description('Check a Prometheus before Treeline is installed, or a data directory'),
+)
+  .option('--prometheus <url>', 'address of a Prometheus, or of what speaks its API')
+  .option('--local', 'look at the data directory and the settings')
+  .addOption(outputOption())
+  .addHelpText('after', '\nExample:\n  treeline doctor --prometheus http://127.0.0.1:9090')
+  .action(async (options: Options) => {
+    if (options['prometheus'] === undefined && options['local'] !== true) {
+      program.error('error: say what to look at: --prometheus <url> or --local');
+    }
+    await (await import('./cli/doctor.js')).doctor(options);
+  });
 
 program
   .command('demo')
@@ -60,6 +101,22 @@ program
   .action(async (files: string[], options: import('./cli/score.js').ScoreOptions) => {
     await (await import('./cli/score.js')).score(files, options);
   });
+
+/** The options that every command with settings takes. */
+function withSettings(command: Command): Command {
+  command.option('--config <file>', 'settings in YAML');
+  for (const { flag, schema } of SETTINGS) {
+    const help = `${schema.description} (default ${JSON.stringify(schema['default'])})`;
+    command.addOption(new Option(`--${flag} <value>`, help));
+  }
+  return command;
+}
+
+function outputOption(): Option {
+  return new Option('-o, --output <format>', 'how to print')
+    .choices(['text', 'json'])
+    .default('text');
+}
 
 try {
   await program.parseAsync();

@@ -4,15 +4,17 @@
 
 import { strict as assert } from 'node:assert';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { SampleBlockSchema } from './gen/sample_block_pb.js';
+import { type SampleBlock, SampleBlockSchema } from './gen/sample_block_pb.js';
 import { RECORD_BYTES_MAX } from './limits.js';
 
-/** `count` samples whose three columns begin at these offsets, 8 bytes a sample. */
+/** `count` samples whose columns begin at these offsets, 8 bytes a sample. */
 export interface Run {
   count: number;
   fingerprintAt: number;
   timestampAt: number;
   valueAt: number;
+  /** Undefined when no sample of the run has a start timestamp. */
+  startAt: number | undefined;
 }
 
 export interface BlockLayout {
@@ -22,15 +24,17 @@ export interface BlockLayout {
   runs: Run[];
   /** Begin and end of each serialised SeriesInfo. */
   series: { from: number; to: number }[];
+  /** Begin and end of each serialised HistogramSample. */
+  histograms: { from: number; to: number }[];
 }
 
-const COLUMNS = [2, 3, 4];
+const COLUMNS = [2, 3, 4, 5];
 const text = new TextDecoder();
 
 /** Throws when the bytes are not a SampleBlock. */
 export function readBlock(bytes: Uint8Array): BlockLayout {
-  const layout: BlockLayout = { bytes, tenant: '', runs: [], series: [] };
-  const chunks: { from: number; to: number }[][] = [[], [], []];
+  const layout: BlockLayout = { bytes, tenant: '', runs: [], series: [], histograms: [] };
+  const chunks: { from: number; to: number }[][] = [[], [], [], []];
   let at = 0;
   while (at < bytes.length) {
     const tag = varint(bytes, at);
@@ -42,73 +46,88 @@ export function readBlock(bytes: Uint8Array): BlockLayout {
     if ((tag.value & 7) !== 2 || to > bytes.length) return readBlockAnyhow(bytes);
     if (field === 1) layout.tenant = text.decode(bytes.subarray(from, to));
     else if (field === 6) layout.series.push({ from, to });
+    else if (field === 7) layout.histograms.push({ from, to });
     else if (COLUMNS.includes(field)) chunks[field - 2]?.push({ from, to });
     at = to;
   }
-  const [fingerprints = [], timestamps = [], values = []] = chunks;
-  for (let i = 0; i < fingerprints.length; i++) {
-    const [f, t, v] = [fingerprints[i], timestamps[i], values[i]];
-    const length = f === undefined ? 0 : f.to - f.from;
-    if (f === undefined || t === undefined || v === undefined) return readBlockAnyhow(bytes);
-    if (length % 8 !== 0 || t.to - t.from !== length || v.to - v.from !== length) {
-      return readBlockAnyhow(bytes);
-    }
-    layout.runs.push({
-      count: length / 8,
-      fingerprintAt: f.from,
-      timestampAt: t.from,
-      valueAt: v.from,
-    });
-  }
-  if (timestamps.length !== fingerprints.length || values.length !== fingerprints.length) {
-    return readBlockAnyhow(bytes);
-  }
-  return layout;
+  return placeRuns(layout, chunks) ? layout : readBlockAnyhow(bytes);
 }
 
+/** False when the chunks of the columns are not, one by one, those of the same samples. */
+function placeRuns(layout: BlockLayout, chunks: { from: number; to: number }[][]): boolean {
+  const [fingerprints = [], timestamps = [], values = [], starts = []] = chunks;
+  const count = fingerprints.length;
+  if (timestamps.length !== count || values.length !== count) return false;
+  if (starts.length !== 0 && starts.length !== count) return false;
+  for (const [i, { from, to }] of fingerprints.entries()) {
+    const others = [timestamps[i], values[i], starts[i]];
+    const length = to - from;
+    if (length % 8 !== 0) return false;
+    if (others.some((each) => each !== undefined && each.to - each.from !== length)) return false;
+    const [timestampAt, valueAt, startAt] = others.map((each) => each?.from);
+    assert(timestampAt !== undefined && valueAt !== undefined);
+    layout.runs.push({ count: length / 8, fingerprintAt: from, timestampAt, valueAt, startAt });
+  }
+  return true;
+}
+
+/** Float samples and native histograms. */
 export function countSamples(layout: BlockLayout): number {
-  let count = 0;
+  let count = layout.histograms.length;
   for (const run of layout.runs) count += run.count;
   return count;
 }
 
+/** The column of start timestamps for `samples` samples that have none, to stand behind their block. */
+export function startsOfNone(samples: number): Uint8Array {
+  const column = create(SampleBlockSchema, {
+    startTimestampMs: Array.from({ length: samples }, () => 0n),
+  });
+  return toBinary(SampleBlockSchema, column);
+}
+
 export interface BlockPart {
   bytes: Uint8Array;
+  /** Float samples and native histograms. */
   samples: number;
 }
 
 /** The same samples and announcements, in order, as blocks that each fit into one record of the log. */
 export function splitBlock(bytes: Uint8Array, bytesMax = RECORD_BYTES_MAX): BlockPart[] {
   const whole = fromBinary(SampleBlockSchema, bytes);
-  const samples = whole.fingerprint.length;
-  if (bytes.length <= bytesMax) return [{ bytes, samples }];
-  const { tenant, series } = whole;
-  const half = Math.ceil((series.length > 0 ? series.length : samples) / 2);
-  assert(series.length > 0 || samples > 1, 'One sample fits into a record');
+  const { tenant, series, histogram } = whole;
+  const floats = whole.fingerprint.length;
+  if (bytes.length <= bytesMax) return [{ bytes, samples: floats + histogram.length }];
   // Announcements go first, so that every series is known before its samples come.
-  const parts =
-    series.length > 0
-      ? [
-          create(SampleBlockSchema, { tenant, series: series.slice(0, half) }),
-          create(SampleBlockSchema, { tenant, series: series.slice(half) }),
-          create(SampleBlockSchema, { tenant, ...columns(whole, 0, samples) }),
-        ]
-      : [
-          create(SampleBlockSchema, { tenant, ...columns(whole, 0, half) }),
-          create(SampleBlockSchema, { tenant, ...columns(whole, half, samples) }),
-        ];
-  return parts
-    .filter((part) => part.series.length + part.fingerprint.length > 0)
-    .flatMap((part) => splitBlock(toBinary(SampleBlockSchema, part), bytesMax));
+  const kinds = [
+    ...halves(series.length).map(([from, to]) => ({ series: series.slice(from, to) })),
+    ...halves(floats).map(([from, to]) => columns(whole, from, to)),
+    ...halves(histogram.length).map(([from, to]) => ({ histogram: histogram.slice(from, to) })),
+  ];
+  assert(kinds.length > 1, 'One sample, histogram or announcement fits into a record');
+  return kinds.flatMap((kind) => {
+    const part = create(SampleBlockSchema, { tenant, ...kind });
+    return splitBlock(toBinary(SampleBlockSchema, part), bytesMax);
+  });
 }
 
-type Columns = { fingerprint: bigint[]; timestampMs: bigint[]; valueBits: bigint[] };
+function halves(count: number): [number, number][] {
+  const half = Math.ceil(count / 2);
+  const both: [number, number][] = [
+    [0, half],
+    [half, count],
+  ];
+  return both.filter(([from, to]) => from < to);
+}
+
+type Columns = Pick<SampleBlock, 'fingerprint' | 'timestampMs' | 'valueBits' | 'startTimestampMs'>;
 
 function columns(block: Columns, from: number, to: number): Columns {
   return {
     fingerprint: block.fingerprint.slice(from, to),
     timestampMs: block.timestampMs.slice(from, to),
     valueBits: block.valueBits.slice(from, to),
+    startTimestampMs: block.startTimestampMs.slice(from, to),
   };
 }
 
@@ -119,6 +138,8 @@ function readBlockAnyhow(bytes: Uint8Array): BlockLayout {
     block.timestampMs.length === count && block.valueBits.length === count,
     'The columns of a SampleBlock have one length',
   );
+  const starts = block.startTimestampMs.length;
+  assert(starts === 0 || starts === count, 'Each sample has a start timestamp, or none has one');
   const normalised = toBinary(SampleBlockSchema, block);
   // What toBinary writes is canonical, so this cannot come back here.
   return readBlock(normalised);

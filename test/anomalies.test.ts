@@ -31,13 +31,13 @@ function candidate(phase: Phase, at: number, fields: Fields = {}): Candidate {
 test('onset, peak and end become one anomaly', () => {
   const view = new Anomalies();
   view.apply(candidate(Phase.ONSET, 1000));
-  expect(view.list()).toMatchObject([{ id: 'fedcba9876543210-1000', state: 'open', score: 2 }]);
+  expect(view.list('')).toMatchObject([{ id: 'fedcba9876543210-1000', state: 'open', score: 2 }]);
   view.apply(candidate(Phase.PEAK, 2000, { score: 5, value: 99 }));
   view.apply(candidate(Phase.END, 3000, { score: 0.1, value: 10 }));
-  expect(view.list()).toMatchObject([
+  expect(view.list('')).toMatchObject([
     { state: 'closed', score: 5, value: 99, onsetMs: 1000, peakMs: 2000, endMs: 3000 },
   ]);
-  expect(view.get('fedcba9876543210-1000')?.series).toBe('up{job="node"}');
+  expect(view.get('fedcba9876543210-1000', '')?.series).toBe('up{job="node"}');
 });
 
 test('a replayed log changes nothing', () => {
@@ -49,7 +49,7 @@ test('a replayed log changes nothing', () => {
   const [once, twice] = [new Anomalies(), new Anomalies()];
   for (const one of log) once.apply(one);
   for (const one of [...log, ...log]) twice.apply(one);
-  expect(twice.list()).toEqual(once.list());
+  expect(twice.list('')).toEqual(once.list(''));
 });
 
 test('the newest onset comes first, and the oldest closed anomaly makes room', () => {
@@ -60,7 +60,7 @@ test('the newest onset comes first, and the oldest closed anomaly makes room', (
     view.apply(candidate(Phase.END, at, { onsetMs: BigInt(at) }));
   }
   expect(view.count).toBe(ANOMALIES_MAX);
-  const list = view.list();
+  const list = view.list('');
   expect(list[0]?.onsetMs).toBe(ANOMALIES_MAX + 1);
   // The open one is kept although it is the oldest.
   expect(list.at(-1)?.onsetMs).toBe(1);
@@ -70,7 +70,7 @@ test('the sentence says what was seen and what was expected', () => {
   const sentence = (fields: Fields) => {
     const view = new Anomalies();
     view.apply(candidate(Phase.ONSET, 1000, fields));
-    return explain(view.list()[0] as NonNullable<ReturnType<Anomalies['get']>>);
+    return explain(view.list('')[0] as NonNullable<ReturnType<Anomalies['get']>>);
   };
   expect(sentence({ value: 50 })).toBe(
     '50 at 1970-01-01T00:00:01.000Z, above the expected 10 (up to 15).',

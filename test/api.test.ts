@@ -18,7 +18,8 @@ const api = new Api({
   describe: () => ({ version: '0' }),
   series: {
     page: async ({ limit }) => ({ rows: [{ limit }], next: '0.7' }),
-    find: (fingerprint) => (fingerprint === '00000000000000aa' ? { fingerprint } : undefined),
+    find: ({ fingerprint }) => (fingerprint === '00000000000000aa' ? { fingerprint } : undefined),
+    count: async (tenant) => ({ tenant }),
     status: async (withHash) => [{ withHash }],
   },
 });

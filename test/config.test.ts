@@ -2,13 +2,15 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import {
   durationMs,
-  listenAddress,
   loadSettings,
+  RELOADABLE,
+  readSettings,
   SETTINGS,
   type SettingSources,
   sizeBytes,
 } from '../src/config.js';
 import { OperatingError } from '../src/errors.js';
+import { listenAddress } from '../src/settings-rules.js';
 
 const file = (text: string): SettingSources => ({ file: { name: 'treeline.yaml', text } });
 
@@ -32,14 +34,14 @@ test('without any source every setting has its default', () => {
 
 test('a flag wins over a variable, a variable over the file', () => {
   const sources = {
-    ...file('log:\n  partitions: 8\ndataDir: /from/file\nlimits: { series: 10 }\n'),
+    ...file('log:\n  partitions: 8\ndataDir: /from/file\ningest: { maxSeries: 10 }\n'),
     environment: { TREELINE_LOG_PARTITIONS: '16', TREELINE_DATA_DIR: '/from/environment' },
     flags: { 'log-partitions': '32' },
   };
   const settings = loadSettings(sources);
   expect(settings.log.partitions).toBe(32);
   expect(settings.dataDir).toBe('/from/environment');
-  expect(settings.limits.series).toBe(10);
+  expect(settings.ingest.maxSeries).toBe(10);
 });
 
 test('lists are written with commas or as YAML', () => {
@@ -88,12 +90,96 @@ test('an empty file is a file without settings', () => {
   expect(loadSettings(file('# nothing yet\n')).listen).toBe('127.0.0.1:8275');
 });
 
+test('a key may be written with dots, as messages write it, but not twice', () => {
+  expect(loadSettings(file('auth.mode: none\nlog.partitions: 8\n')).auth.mode).toBe('none');
+  expect(loadSettings(file('log.partitions: 8\nlog: { kind: embedded }\n')).log.partitions).toBe(8);
+  expect(fault(file('log.partitions: 8\nlog: { partitions: 8 }\n'))).toBe(
+    'treeline.yaml:2:8: log.partitions is set twice',
+  );
+  expect(fault(file('log.partitons: 8\n'))).toContain('did you mean "log.partitions"?');
+  expect(fault(file('listen.x: 8\n'))).toContain('unknown key "listen.x"');
+  expect(fault(file('constructor: 1\n'))).toContain('unknown key "constructor"');
+});
+
+test('a fault inside a list names the line of the entry, and the key that was meant', () => {
+  const text = (second: string) =>
+    `auth:\n  credentials:\n    - name: a\n      tokenFile: /t\n    - name: b\n      ${second}\n`;
+  expect(fault(file(text('tokenFil: /t')))).toBe(
+    'treeline.yaml:6:7: auth.credentials[1].tokenFil: unknown key; did you mean "tokenFile"?',
+  );
+  expect(fault(file(text('allow: [write, everything]')))).toMatch(
+    /^treeline\.yaml:6:7: auth\.credentials\[1\]\.allow: expected some of write, read, admin/,
+  );
+  expect(fault(file(text('tokenFile: /t\n      passwordFile: /p')))).toBe(
+    'treeline.yaml:2:3: auth.credentials[1]: exactly one of tokenFile and passwordFile must be given',
+  );
+  expect(fault(file('auth: { credentials: [{ tokenFile: /t }] }'))).toContain('name is missing');
+  const settings = loadSettings(file(text('passwordFile: /p')));
+  expect(settings.auth.credentials.map(({ allow }) => allow)).toEqual([['write'], ['write']]);
+});
+
+test('settings that do not fit together are refused with the place of one of them', () => {
+  const ok = (text: string, want: string) => expect(fault(file(text))).toContain(want);
+  const credentials = 'auth.credentials: [{ name: a, tokenFile: /t }]\n';
+  ok(`${credentials}auth.mode: none\n`, 'treeline.yaml:2:1: auth.mode: none lets everybody in');
+  ok('auth.credentials: [{name: a, tokenFile: /t}, {name: a, tokenFile: /u}]', 'given twice');
+  ok('auth.credentials: [{name: a, tokenFile: /t, tenant: x}]', 'while tenancy is off');
+  ok(
+    'tenancy: header\nauth.credentials: [{name: a, tokenFile: /t, tenant: a/b}]',
+    'letters, digits',
+  );
+  ok('tls.certFile: /c\n', 'treeline.yaml:1:1: tls.certFile and tls.keyFile are set together');
+  ok('ingest:\n  drop: ["up{"]\n', 'treeline.yaml:2:3: ingest.drop[0]: Cannot read the selector');
+  ok('ingest.keep: ["{}"]', 'ingest.keep[0]: Cannot read the selector');
+  ok('ingest.stripLabels: [__name__]', 'without its __name__');
+  ok('listen: 127.0.0.1:70000', 'no port 70000');
+  ok('limits.memory: 0%', 'limits.memory');
+  ok('limits.memory: 101%', 'limits.memory');
+});
+
+test('selectors on the command line are separated by commas that are not their own', () => {
+  const keep = (text: string) => loadSettings({ flags: { 'ingest-keep': text } }).ingest.keep;
+  expect(keep('up')).toEqual(['up']);
+  expect(keep('{a="1,2",b="}"}, up')).toEqual(['{a="1,2",b="}"}', 'up']);
+  expect(keep('["{a=\'1\'}", up]')).toEqual(["{a='1'}", 'up']);
+  expect(keep('')).toEqual([]);
+});
+
+test('each value knows where it came from', () => {
+  const { sources } = readSettings({
+    ...file('log:\n  partitions: 8\nauth.mode: none\n'),
+    environment: { TREELINE_TENANCY: 'header' },
+    flags: { 'data-dir': '/x' },
+  });
+  const ok = (key: string, want: string) => expect(sources.get(key)).toBe(want);
+  ok('log.partitions', 'treeline.yaml:2:3');
+  ok('auth.mode', 'treeline.yaml:3:1');
+  ok('tenancy', 'TREELINE_TENANCY');
+  ok('dataDir', '--data-dir');
+  ok('log.kind', 'default');
+});
+
+test('a file that would fill the memory is refused', () => {
+  expect(fault(file(`# ${'x'.repeat(2 ** 20)}`))).toContain('more than 1048576 characters');
+  const layers = Array.from(
+    { length: 9 },
+    (_, i) => `l${i + 1}: &l${i + 1} [*l${i},*l${i},*l${i}]`,
+  );
+  expect(fault(file(`l0: &l0 [x]\n${layers.join('\n')}\n`))).toContain('alias');
+});
+
 test('an address that others can reach needs a word about authentication', () => {
   expect(fault({ flags: { listen: '0.0.0.0:8275' } })).toContain('auth.mode: none');
   expect(fault({ flags: { listen: '[::]:8275' } })).toContain('auth.mode: none');
   for (const listen of ['127.0.0.1:0', '[::1]:8275', 'localhost:1']) {
     expect(loadSettings({ flags: { listen } }).listen).toBe(listen);
   }
+  const credential = 'auth.credentials: [{ name: a, tokenFile: /t }]\n';
+  const abroad = 'listen: 0.0.0.0:8275\n';
+  expect(loadSettings(file(abroad + credential)).auth.credentials).toHaveLength(1);
+  expect(fault(file(`${abroad}${credential}auth.open: [write, read, admin]\n`))).toContain(
+    'treeline.yaml:1:1: listen: "0.0.0.0:8275" is reachable',
+  );
   const open = loadSettings({ flags: { listen: '0.0.0.0:8275', 'auth-mode': 'none' } });
   expect(open.auth.mode).toBe('none');
 });
@@ -115,6 +201,8 @@ test('every setting has a flag and a variable of its own, and the README lists i
   for (const { key, schema } of SETTINGS) {
     const value = schema['default'] as unknown;
     const shown = typeof value === 'string' ? value : JSON.stringify(value);
-    expect(readme).toContain(`| \`${key}\` | \`${shown}\` | ${schema.description} |`);
+    const effect = RELOADABLE.has(key) ? 'reload' : 'restart';
+    expect(readme).toContain(`| \`${key}\` | \`${shown}\` | ${schema.description} | ${effect} |`);
   }
+  for (const key of RELOADABLE) expect(SETTINGS.map((row) => row.key)).toContain(key);
 });

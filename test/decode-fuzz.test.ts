@@ -4,42 +4,35 @@
 // TREELINE_FUZZ_SEED runs that one alone.
 
 import { readFileSync } from 'node:fs';
-import { clone, createFileRegistry, type DescMessage, fromBinary } from '@bufbuild/protobuf';
+import {
+  clone,
+  createFileRegistry,
+  type DescFile,
+  type DescMessage,
+  fromBinary,
+} from '@bufbuild/protobuf';
 import { FieldDescriptorProto_Type, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
-import { compressSync, uncompressSync } from 'snappy';
+import { uncompressSync } from 'snappy';
 import { expect, test } from 'vitest';
 import { randomFrom } from '../bench/write-requests.js';
 import { file_remote_write_v1 } from '../src/gen/remote_write_v1_pb.js';
+import { file_remote_write_v2, HistogramSchema } from '../src/gen/remote_write_v2_pb.js';
 import { SampleBlockSchema } from '../src/gen/sample_block_pb.js';
+import { BadRequest, type Version } from '../src/receiver/bad-request.js';
 import {
-  BadRequest,
   type Decoded,
   type DecoderSettings,
   DISPOSITIONS,
   WasmDecoder,
 } from '../src/receiver/wasm-decoder.js';
+import { NOW_MS } from './decode-builds.js';
+import { damagedBody, pick } from './decode-fuzz-requests.js';
 import { type Reference, ReferenceDecoder } from './reference-decoder.js';
-import {
-  parseRequest,
-  Refused,
-  type RequestMessage,
-  uncompressReference,
-  type Verdict,
-} from './reference-wire.js';
-import {
-  bytesOf,
-  delimited,
-  fixed64,
-  label,
-  literalBlock,
-  series,
-  tag,
-  varint,
-} from './wire-bytes.js';
+import { parseRequest, type RequestMessage } from './reference-messages.js';
+import { doubleOf, Refused, uncompressReference, type Verdict } from './reference-wire.js';
 
 const CASES = Number(process.env['TREELINE_FUZZ'] ?? 20_000);
 const ONLY_SEED = process.env['TREELINE_FUZZ_SEED'];
-const NOW_MS = 1_763_680_000_000;
 const TENANTS = ['', 'blue', 'grün'];
 
 const SETTINGS: DecoderSettings = {
@@ -52,63 +45,82 @@ const SETTINGS: DecoderSettings = {
   },
 };
 
-type Random = () => number;
 type Outcome<T> = { verdict: 'ok'; value: T } | { verdict: Verdict };
 
-test('both builds, the reference and fromBinary agree on damaged requests', () => {
+type Parsed = Outcome<RequestMessage> & { isStrict?: boolean };
+
+test.each([1, 2] as const)(
+  'both builds, the reference and fromBinary agree on damaged requests of version %i',
+  (version) => fuzz(version),
+  3_600_000,
+);
+
+function fuzz(version: Version): void {
   const builds = ['dist/decode.wasm', 'dist/decode.debug.wasm'].map(
     (file) => new WasmDecoder(new WebAssembly.Module(readFileSync(file)), SETTINGS),
   );
   const reference = new ReferenceDecoder(SETTINGS);
-  const verdicts = { ok: 0, bad_snappy: 0, bad_protobuf: 0, too_large: 0 };
+  const verdicts = { ok: 0, bad_snappy: 0, bad_protobuf: 0, too_large: 0, wrong_version: 0 };
   const seeds = ONLY_SEED ? [Number(ONLY_SEED)] : Array.from({ length: CASES }, (_, i) => i + 1);
-  let compared = 0;
+  const seen = { compared: 0, histograms: 0, exemplars: 0, types: 0, starts: 0 };
   for (const seed of seeds) {
-    const at = `seed ${seed}`;
+    const at = `seed ${seed} of version ${version}`;
     const random = randomFrom(seed);
-    const body = damagedBody(random);
+    const body = damagedBody(random, version);
     const options = {
       tenant: pick(TENANTS, random),
       nowMs: NOW_MS + Math.floor(random() * 3_600_000),
+      version,
     };
     if (random() < 0.01)
       for (const decoder of [...builds, reference]) decoder.forgetAnnouncements();
 
-    const parsed = parse(body);
-    verdicts[parsed.verdict]++;
-    if (compareWithFromBinary(body, parsed, at)) compared++;
+    const parsed = parse(body, version);
+    verdicts[parsed.verdict === 'version_2_as_1' ? 'wrong_version' : parsed.verdict]++;
+    if (compareWithFromBinary(body, parsed, at)) seen.compared++;
     const wanted = parsed.verdict === 'ok' ? reference.decode(parsed.value, options) : undefined;
     for (const decoder of builds) {
       const got = decode(decoder, body, options);
       expect(got.verdict, at).toBe(parsed.verdict);
       if (got.verdict === 'ok') expectEqual(got.value, wanted!, options.tenant, at);
     }
+    for (const columns of wanted?.columns.values() ?? []) {
+      seen.histograms += columns.histogram.length;
+      seen.types += columns.announced.filter(({ type, unit }) => type > 0 && unit !== '').length;
+      seen.starts += columns.startTimestampMs.length;
+    }
+    seen.exemplars += wanted?.written.exemplars ?? 0;
   }
   // A generator that only makes rubbish, or only good requests, would test nothing.
   if (seeds.length < 1000) return;
   expect(verdicts.ok).toBeGreaterThan(seeds.length / 5);
   expect(verdicts.bad_protobuf).toBeGreaterThan(seeds.length / 20);
   expect(verdicts.bad_snappy).toBeGreaterThan(seeds.length / 20);
-  expect(compared).toBeGreaterThan(seeds.length / 3);
-}, 900_000);
+  expect(verdicts.wrong_version).toBeGreaterThan(0);
+  expect(seen.compared).toBeGreaterThan(seeds.length / 3);
+  expect(seen.histograms).toBeGreaterThan(seeds.length / 100);
+  expect(seen.exemplars).toBeGreaterThan(seeds.length / 50);
+  expect(seen.types).toBeGreaterThan(seeds.length / 1000);
+  if (version === 2) expect(seen.starts).toBeGreaterThan(seeds.length / 10);
+}
 
 function decode(
   decoder: WasmDecoder,
   body: Uint8Array,
-  options: { tenant: string; nowMs: number },
+  options: { tenant: string; nowMs: number; version: Version },
 ): Outcome<Decoded> {
   decoder.input(body.length).set(body);
   try {
     return { verdict: 'ok', value: decoder.decode(body.length, options) };
   } catch (error) {
     if (!(error instanceof BadRequest)) throw error;
-    return { verdict: error.reason as Verdict };
+    return { verdict: error.reason };
   }
 }
 
-function parse(body: Uint8Array): Outcome<RequestMessage> & { isStrict?: boolean } {
+function parse(body: Uint8Array, version: Version): Parsed {
   try {
-    return { verdict: 'ok', value: parseRequest(uncompressReference(body)) };
+    return { verdict: 'ok', value: parseRequest(uncompressReference(body), version) };
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     return { verdict: error.verdict, isStrict: error.isStrict };
@@ -119,37 +131,44 @@ function parse(body: Uint8Array): Outcome<RequestMessage> & { isStrict?: boolean
  * The generated schema with bytes for strings: then fromBinary does not judge UTF-8, as a receiver
  * may not either.
  */
-const bytesSchema = ((): DescMessage => {
-  const file = clone(FileDescriptorProtoSchema, file_remote_write_v1.proto);
+function bytesSchema(described: DescFile, message: string): DescMessage {
+  const file = clone(FileDescriptorProtoSchema, described.proto);
   for (const { field } of file.messageType) {
     for (const each of field) {
       if (each.type === FieldDescriptorProto_Type.STRING)
         each.type = FieldDescriptorProto_Type.BYTES;
     }
   }
-  return createFileRegistry(file, () => undefined).getMessage('prometheus.WriteRequest')!;
-})();
+  return createFileRegistry(file, () => undefined).getMessage(message)!;
+}
 
+const SCHEMAS = {
+  1: bytesSchema(file_remote_write_v1, 'prometheus.WriteRequest'),
+  2: bytesSchema(file_remote_write_v2, 'io.prometheus.write.v2.Request'),
+};
+
+/** What of both versions' messages is compared. */
 interface PlainRequest {
+  symbols?: Uint8Array[];
   timeseries: {
-    labels: { name: Uint8Array; value: Uint8Array }[];
-    samples: { value: number; timestamp: bigint }[];
-    exemplars: unknown[];
-    histograms: unknown[];
+    labels?: { name: Uint8Array; value: Uint8Array }[];
+    labelsRefs?: number[];
+    samples: { value: number; timestamp: bigint; startTimestamp?: bigint }[];
+    exemplars: { labels?: unknown[]; labelsRefs?: number[] }[];
+    histograms: { timestamp: bigint }[];
+    metadata?: { type: number; helpRef: number; unitRef: number };
+    createdTimestamp?: bigint;
   }[];
-  metadata: unknown[];
+  metadata?: { type: number; metricFamilyName: Uint8Array; unit: Uint8Array }[];
 }
 
 /**
  * False when the two have nothing to agree on: fromBinary ignores the wire type of a known field,
  * lets a nested field run past its message and skips varints of any length; the reference is
- * stricter there.
+ * stricter there. fromBinary does not know of limits, and takes a message of the other version for
+ * an empty one.
  */
-function compareWithFromBinary(
-  body: Uint8Array,
-  parsed: ReturnType<typeof parse>,
-  at: string,
-): boolean {
+function compareWithFromBinary(body: Uint8Array, parsed: Parsed, at: string): boolean {
   let bytes: Uint8Array;
   try {
     bytes = uncompressSync(Buffer.from(body)) as Buffer;
@@ -159,10 +178,12 @@ function compareWithFromBinary(
     return true;
   }
   expect(parsed.verdict, at).not.toBe('bad_snappy');
-  if (parsed.isStrict || parsed.verdict === 'too_large') return false;
+  const version = at.endsWith('2') ? 2 : 1;
+  const isOther = ['too_large', 'wrong_version', 'version_2_as_1'].includes(parsed.verdict);
+  if (parsed.isStrict || isOther) return false;
   let plain: PlainRequest;
   try {
-    plain = fromBinary(bytesSchema, bytes) as unknown as PlainRequest;
+    plain = fromBinary(SCHEMAS[version], bytes) as unknown as PlainRequest;
   } catch {
     // fromBinary throws plain errors for whatever is malformed.
     if (parsed.verdict === 'ok') expect(parsed.value.hasOddWireType, at).toBe(true);
@@ -170,26 +191,71 @@ function compareWithFromBinary(
   }
   if (parsed.verdict !== 'ok') expect.fail(`fromBinary accepts what the reference refuses, ${at}`);
   if (parsed.value.hasOddWireType) return false;
-  expect(parsed.value.metadata, at).toBe(plain.metadata.length);
-  const seen = parsed.value.series.map((each) => ({
-    labels: each.labels.map(({ name, value }) => [latin(name), latin(value)]),
-    samples: each.samples.map(({ timestamp, bits }) => [timestamp, doubleOf(bits)]),
-    others: [each.exemplars, each.histograms],
-  }));
-  const wanted = plain.timeseries.map((each) => ({
-    labels: each.labels.map(({ name, value }) => [latin(name), latin(value)]),
-    samples: each.samples.map(({ timestamp, value }) => [timestamp, value]),
-    others: [each.exemplars.length, each.histograms.length],
-  }));
-  expect(seen, at).toEqual(wanted);
+  expect(summaryOf(parsed.value), at).toEqual(summaryOfPlain(plain));
   return true;
 }
 
+/** fromBinary keeps the lower 32 bits of a reference: there one above 2^32 wraps to a valid one. */
+const low = (reference: bigint): number => Number(BigInt.asUintN(32, reference));
+
+function summaryOf(request: RequestMessage): unknown {
+  return {
+    symbols: request.symbols.map(latin),
+    families: request.metadata.map(({ type, family, unit }) => [
+      type | 0,
+      latin(family),
+      latin(unit),
+    ]),
+    series: request.series.map((each) => ({
+      labels: each.labels.map(({ name, value }) => [latin(name), latin(value)]),
+      refs: each.refs.map(low),
+      samples: each.samples.map(({ timestamp, bits, start }) => [timestamp, doubleOf(bits), start]),
+      exemplars: each.exemplars.map(({ labels, refs }) => [labels.length, refs.map(low)]),
+      histograms: each.histograms.map(({ timestamp }) => timestamp),
+      metadata: [each.metadata.type | 0, low(each.metadata.helpRef), low(each.metadata.unitRef)],
+      created: each.created,
+    })),
+  };
+}
+
+function summaryOfPlain(plain: PlainRequest): unknown {
+  return {
+    symbols: (plain.symbols ?? []).map(latin),
+    families: (plain.metadata ?? []).map((each) => [
+      each.type,
+      latin(each.metricFamilyName),
+      latin(each.unit),
+    ]),
+    series: plain.timeseries.map((each) => ({
+      labels: (each.labels ?? []).map(({ name, value }) => [latin(name), latin(value)]),
+      refs: each.labelsRefs ?? [],
+      samples: each.samples.map(({ timestamp, value, startTimestamp = 0n }) => [
+        timestamp,
+        value,
+        startTimestamp,
+      ]),
+      exemplars: each.exemplars.map(({ labels = [], labelsRefs = [] }) => [
+        labels.length,
+        labelsRefs,
+      ]),
+      histograms: each.histograms.map(({ timestamp }) => timestamp),
+      metadata: [
+        each.metadata?.type ?? 0,
+        each.metadata?.helpRef ?? 0,
+        each.metadata?.unitRef ?? 0,
+      ],
+      created: each.createdTimestamp ?? 0n,
+    })),
+  };
+}
+
 function expectEqual(got: Decoded, wanted: Reference, tenant: string, at: string): void {
-  const { columns, firstReasons, leftOut, rejected, ...counts } = wanted;
+  const { columns, firstReasons, leftOut, rejected, rejectedOther, ...counts } = wanted;
   expect(got, at).toMatchObject(counts);
   expect(got.leftOut, at).toMatchObject(leftOut);
   expect(got.rejected, at).toMatchObject(rejected);
+  expect(got.rejectedOther, at).toMatchObject(rejectedOther);
+  expect(total(got.rejected) + total(got.rejectedOther), at).toBe(got.rejectedCount);
   expect(
     got.firstRejects.map(({ reason }) => reason),
     at,
@@ -208,156 +274,21 @@ function expectEqual(got: Decoded, wanted: Reference, tenant: string, at: string
     expect(message.fingerprint, at).toEqual(want.fingerprint);
     expect(message.timestampMs, at).toEqual(want.timestampMs);
     expect(message.valueBits, at).toEqual(want.valueBits);
-    const announced = message.series.map(({ fingerprint, label: labels }) => ({
+    expect(message.startTimestampMs, at).toEqual(want.startTimestampMs);
+    expect(block.samples, at).toBe(want.fingerprint.length + want.histogram.length);
+    const histograms = message.histogram.map(({ $typeName: _, ...each }) => each);
+    expect(histograms, at).toEqual(want.histogram);
+    // Whoever reads the log decodes them.
+    for (const { histogram, timestampMs } of histograms) {
+      expect(fromBinary(HistogramSchema, histogram).timestamp, at).toBe(timestampMs);
+    }
+    const announced = message.series.map(({ fingerprint, label: labels, type, unit }) => ({
       fingerprint,
+      ...{ type, unit },
       label: labels.map(({ name, value }) => ({ name, value })),
     }));
     expect(announced, at).toEqual(want.announced);
   }
-}
-
-function damagedBody(random: Random): Uint8Array {
-  const decoded = Uint8Array.from(randomRequest(random));
-  const kind = random();
-  if (kind < 0.55) damage(decoded, random);
-  const whole = random() < 0.5 ? literalBlock(decoded) : compressSync(Buffer.from(decoded));
-  const body = Uint8Array.from(whole);
-  if (kind > 0.75) damage(body, random);
-  if (kind > 0.95) return body.slice(0, Math.floor(random() * body.length));
-  return body;
-}
-
-function damage(bytes: Uint8Array, random: Random): void {
-  for (let times = 1 + Math.floor(random() * 3); times > 0 && bytes.length > 0; times--) {
-    const at = Math.floor(random() * bytes.length);
-    const kind = random();
-    if (kind < 0.4) bytes[at] = Math.floor(random() * 256);
-    else if (kind < 0.7) bytes[at]! ^= 1 << Math.floor(random() * 8);
-    else if (kind < 0.8) bytes.fill(255, at, at + Math.floor(random() * 12));
-    else
-      bytes.copyWithin(
-        at,
-        Math.floor(random() * bytes.length),
-        Math.floor(random() * bytes.length),
-      );
-  }
-}
-
-function randomRequest(random: Random): number[] {
-  const parts: number[] = [];
-  for (let n = Math.floor(random() * 6); n > 0; n--) {
-    const kind = random();
-    if (kind < 0.85) parts.push(...randomSeries(random));
-    else if (kind < 0.92)
-      parts.push(...delimited(3, [...tag(1, 0), 2, ...delimited(2, bytesOf('up'))]));
-    else parts.push(...unknownField(random, 0));
-  }
-  return parts;
-}
-
-const NAMES = [
-  'namespace',
-  'pod',
-  'instance',
-  'replica',
-  'ü',
-  'le',
-  'job',
-  'a.very.long.label.name',
-];
-const VALUES = [
-  '',
-  '1',
-  'default',
-  'checkout-7d9f8b6c5d-x2x9z',
-  'größe',
-  '10.0.0.1:9100',
-  'x'.repeat(120),
-];
-const METRICS = ['up', 'up_total', 'requests', 'scrape_x', 'anomaly', ''];
-/** Malformed: overlong, surrogate, above U+10FFFF, cut off, a lone continuation. */
-const BROKEN_TEXT = [
-  [0xc0, 0x80],
-  [0xed, 0xa0, 0x80],
-  [0xf4, 0x90, 0x80, 0x80],
-  [0xe2, 0x82],
-  [0x80],
-];
-
-function randomSeries(random: Random): number[] {
-  const parts: number[][] = [];
-  if (random() < 0.95) parts.push(label('__name__', pick(METRICS, random)));
-  for (const name of NAMES) if (random() < 0.5) parts.push(label(name, pick(VALUES, random)));
-  if (random() < 0.06) parts.push(label(pick(NAMES, random), pick(VALUES, random)));
-  if (random() < 0.05) parts.push(label(pick(BROKEN_TEXT, random), 'x'));
-  if (random() < 0.05)
-    parts.push(label('text', [...bytesOf('0123456789abcdef'), ...pick(BROKEN_TEXT, random)]));
-  if (random() < 0.03) for (let i = 0; i < 60; i++) parts.push(label(`l${i}`, 'v'));
-  if (random() < 0.03) parts.push(label('n'.repeat(1020 + Math.floor(random() * 10)), 'v'));
-  if (random() < 0.03) parts.push(label('v', 'v'.repeat(8188 + Math.floor(random() * 10))));
-  for (let n = Math.floor(random() * 4); n > 0; n--) parts.push(randomSample(random));
-  if (random() < 0.1) parts.push(delimited(3, [...label('trace', 'abc'), ...fixed64(2, 1n)]));
-  if (random() < 0.1) parts.push(randomHistogram(random));
-  if (random() < 0.1) parts.push(unknownField(random, 0));
-  if (random() < 0.3) parts.sort(() => random() - 0.5);
-  return series(...parts);
-}
-
-const BITS = [
-  0n,
-  0x3ff0000000000000n,
-  0x7ff0000000000002n,
-  0x7ff8000000000001n,
-  0x8000000000000000n,
-];
-const FAR = [0n, -1n, -(1n << 63n), (1n << 63n) - 1n, BigInt(NOW_MS + 7_000_000)];
-
-function randomSample(random: Random): number[] {
-  const timestamp =
-    random() < 0.1 ? pick(FAR, random) : BigInt(NOW_MS - Math.floor(random() * 1e6));
-  const parts = [fixed64(1, pick(BITS, random)), [...tag(2, 0), ...varint(timestamp)]];
-  if (random() < 0.05) parts.push(unknownField(random, 0));
-  if (random() < 0.05) parts.reverse();
-  if (random() < 0.05) parts.push(fixed64(1, pick(BITS, random)));
-  if (random() < 0.05) parts.pop();
-  return delimited(2, parts.flat());
-}
-
-function randomHistogram(random: Random): number[] {
-  const parts = [
-    [...tag(1, 0), ...varint(7)],
-    delimited(8, [...tag(1, 0), 1, ...tag(2, 0), 2]),
-    delimited(9, [...varint(300), ...varint(1)]),
-    delimited(13, new Uint8Array(16)),
-    delimited(16, new Uint8Array(random() < 0.1 ? 7 : 8)),
-    [...tag(12, 0), 4],
-  ];
-  return delimited(4, parts.filter(() => random() < 0.7).flat());
-}
-
-function unknownField(random: Random, depth: number): number[] {
-  const number = pick([5, 17, 100, 20_000], random);
-  switch (Math.floor(random() * 5)) {
-    case 0:
-      return [
-        ...tag(number, 0),
-        ...varint(Math.floor(random() * 1e9), 1 + Math.floor(random() * 11)),
-      ];
-    case 1:
-      return fixed64(number, 1n);
-    case 2:
-      return delimited(number, bytesOf('unknown'));
-    case 3:
-      return [...tag(number, 5), 1, 2, 3, 4];
-    default: {
-      const content = depth < 3 ? unknownField(random, depth + 1) : [];
-      return [...tag(number, 3), ...content, ...tag(random() < 0.95 ? number : 6, 4)];
-    }
-  }
-}
-
-function pick<T>(choices: readonly T[], random: Random): T {
-  return choices[Math.floor(random() * choices.length)]!;
 }
 
 function total(counters: Record<string, number>): number {
@@ -366,8 +297,4 @@ function total(counters: Record<string, number>): number {
 
 function latin(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('latin1');
-}
-
-function doubleOf(bits: bigint): number {
-  return new Float64Array(new BigUint64Array([bits]).buffer)[0]!;
 }

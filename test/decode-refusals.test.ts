@@ -8,11 +8,13 @@ import { writeRequestBody } from '../bench/write-requests.js';
 import {
   DECODED_BYTES_MAX,
   FUTURE_MS_MAX,
+  REQUEST_EXEMPLARS_MAX,
+  REQUEST_METADATA_MAX,
   REQUEST_SAMPLES_MAX,
   REQUEST_SERIES_MAX,
 } from '../src/limits.js';
-import { REJECT_REASONS } from '../src/receiver/wasm-decoder.js';
-import { Builds, MODULES, messages, NOW_MS, POINT, UP } from './decode-builds.js';
+import type { REJECT_REASONS } from '../src/receiver/wasm-decoder.js';
+import { Builds, MODULES, messages, NOW_MS, none, POINT, UP } from './decode-builds.js';
 import {
   bytesOf,
   delimited,
@@ -97,23 +99,36 @@ test('labels at the limits and unusual text are kept', () => {
   ok(delimited(1, [...delimited(1, bytesOf('n')), ...tag(9, 0), 1, ...delimited(2, bytesOf('v'))]));
 });
 
-test('samples too far ahead, histograms and series without samples are rejected one by one', () => {
+test('samples too far ahead and series without samples are rejected one by one', () => {
   const builds = new Builds();
   const last = NOW_MS + FUTURE_MS_MAX;
   const decoded = builds.request([
     series(UP, sample(last), sample(last + 1), sample((1n << 63n) - 1n), POINT),
-    series(label('__name__', 'histogram'), delimited(4, [...tag(15, 0), ...varint(NOW_MS)])),
+    series(label('__name__', 'histogram'), delimited(4, [...tag(15, 0), ...varint(last + 1)])),
     series(label('__name__', 'bare')),
     // As Prometheus sends an exemplar: taken, and left out of the log.
     series(label('__name__', 'exemplars'), delimited(3, fixed64(2, 0n))),
+    series(
+      label('__name__', 'exemplars'),
+      delimited(3, delimited(1, delimited(2, BROKEN_TEXT[0]!))),
+      delimited(3, []),
+    ),
     delimited(3, delimited(2, bytesOf('up'))),
+    delimited(3, delimited(2, [])),
+    delimited(3, delimited(2, BROKEN_TEXT[0]!)),
   ]);
-  expect(decoded.rejected).toEqual({ ...none(), too_far_in_future: 2, native_histogram: 1 });
-  const counts = { received: 5, rejectedCount: 4, exemplars: 1, metadata: 1, newSeries: 3 };
+  expect(decoded.rejected).toEqual({ ...none(), too_far_in_future: 3 });
+  expect(decoded.rejectedOther).toEqual({
+    ...{ ...none(), no_samples: 1, invalid_exemplar: 1, invalid_metadata: 2 },
+  });
+  const counts = { received: 5, rejectedCount: 7, exemplars: 3, metadata: 3, newSeries: 3 };
   expect(decoded).toMatchObject(counts);
+  expect(decoded.written).toEqual({ samples: 2, histograms: 0, exemplars: 2 });
   expect(decoded.firstRejects).toEqual([
+    { reason: 'invalid_metadata', series: '' },
+    { reason: 'invalid_metadata', series: '' },
     { reason: 'too_far_in_future', series: 'up' },
-    { reason: 'native_histogram', series: 'histogram' },
+    { reason: 'too_far_in_future', series: 'histogram' },
     { reason: 'no_samples', series: 'bare' },
   ]);
   expect(messages(decoded)[0]!.timestampMs).toEqual([BigInt(last), BigInt(NOW_MS)]);
@@ -298,6 +313,8 @@ test('more series or samples than a request may have refuse it quickly', () => {
   ok(inOneSeries(0x12, DECODED_BYTES_MAX / 2 - 100));
   ok(inOneSeries(0x12, REQUEST_SAMPLES_MAX + 1));
   ok(inOneSeries(0x22, REQUEST_SAMPLES_MAX + 1));
+  ok(inOneSeries(0x1a, REQUEST_EXEMPLARS_MAX + 1));
+  ok(pairs(0x1a, REQUEST_METADATA_MAX + 1));
   const full = builds.body(compressSync(Buffer.from(inOneSeries(0x12, REQUEST_SAMPLES_MAX))));
   expect(full.blocks[0]!.samples).toBe(REQUEST_SAMPLES_MAX);
   const bare = builds.body(compressSync(Buffer.from(pairs(0x0a, REQUEST_SERIES_MAX))));
@@ -320,7 +337,3 @@ test('a refused request leaves no series behind', () => {
   expect(builds.request([series(UP, POINT)]).newSeries).toBe(1);
   expect(asked).toBe(MODULES.length);
 });
-
-function none(): Record<string, number> {
-  return Object.fromEntries(REJECT_REASONS.map((reason) => [reason, 0]));
-}

@@ -1,9 +1,11 @@
 import { expect, test } from 'vitest';
 import { negotiate } from '../src/receiver/negotiation.js';
 
-const status = (headers: Record<string, string>) => negotiate(headers)?.status;
+const V1 = 'prometheus.WriteRequest';
+const V2 = 'io.prometheus.write.v2.Request';
+const status = (headers: Record<string, string>) => negotiate(headers).refusal?.status;
 const ok = (headers: Record<string, string>) =>
-  expect([headers, status(headers)]).toEqual([headers, undefined]);
+  expect([headers, negotiate(headers)]).toEqual([headers, { version: 1, refusal: undefined }]);
 const no = (headers: Record<string, string>, want: number) =>
   expect([headers, status(headers)]).toEqual([headers, want]);
 
@@ -18,13 +20,40 @@ test('remote-write 1.0 is taken however its type is written', () => {
   ok({ 'content-length': '1000' });
 });
 
+test('remote-write 2.0 is taken however its type is written', () => {
+  const two = (type: string) =>
+    expect([type, negotiate({ 'content-type': type })]).toEqual([
+      type,
+      { version: 2, refusal: undefined },
+    ]);
+  two(`application/x-protobuf;proto=${V2}`);
+  two(`application/x-protobuf; proto=${V2}`);
+  two(`application/x-protobuf ;\tPROTO = ${V2}`);
+  two(`Application/X-Protobuf;proto="${V2}"`);
+  two(`application/x-protobuf; charset=utf-8; proto=${V2};`);
+  two(`application/x-protobuf; note="a;proto=yolo \\" b"; proto=${V2}`);
+  two(`application/x-protobuf;;proto=${V2};proto=${V2}`);
+  two(`application/x-protobuf;proto="io\\.prometheus.write.v2.Request"`);
+});
+
+test('the version is known once type and encoding are understood, and only then', () => {
+  const type = { 'content-type': `application/x-protobuf;proto=${V2}` };
+  const large = negotiate({ ...type, 'content-length': String(33 * 1024 * 1024) });
+  expect([large.version, large.refusal?.status]).toEqual([2, 413]);
+  const packed = negotiate({ ...type, 'content-encoding': 'zstd' });
+  expect([packed.version, packed.refusal?.status]).toEqual([undefined, 415]);
+});
+
 test('other types, messages, encodings and sizes are refused by the headers alone', () => {
   no({ 'content-type': 'application/json' }, 415);
   no({ 'content-type': 'text/plain' }, 415);
   no({ 'content-type': 'application/x-protobuf;proto=yolo' }, 415);
   no({ 'content-type': 'application/x-protobuf;proto' }, 415);
-  no({ 'content-type': 'application/x-protobuf;proto=io.prometheus.write.v2.Request' }, 415);
-  no({ 'content-type': 'application/x-protobuf; proto=io.prometheus.write.v2.Request' }, 415);
+  no({ 'content-type': 'application/x-protobuf;proto=io.prometheus.write.v3.Request' }, 415);
+  no({ 'content-type': `application/x-protobuf;proto=${V1.toLowerCase()}` }, 415);
+  no({ 'content-type': `application/x-protobuf;proto=${V1};proto=${V2}` }, 415);
+  no({ 'content-type': 'application/x-protobuf;proto=' }, 415);
+  no({ 'content-type': `application/x-protobuf;proto="${V2}` }, 415);
   no({ 'content-encoding': 'gzip' }, 415);
   no({ 'content-encoding': 'snappy, gzip' }, 415);
   no({ 'content-encoding': 'identity' }, 415);
@@ -32,7 +61,7 @@ test('other types, messages, encodings and sizes are refused by the headers alon
 });
 
 test('the sentence names what was sent and what to send', () => {
-  const sentence = (headers: Record<string, string>) => negotiate(headers)?.message;
+  const sentence = (headers: Record<string, string>) => negotiate(headers).refusal?.message;
   expect(sentence({ 'content-type': 'application/json' })).toBe(
     'Content-Type "application/json" is not supported; send application/x-protobuf',
   );
@@ -40,6 +69,6 @@ test('the sentence names what was sent and what to send', () => {
     'Content-Encoding "gzip" is not supported; send snappy',
   );
   expect(sentence({ 'content-type': 'application/x-protobuf;proto=yolo' })).toContain(
-    'send prometheus.WriteRequest',
+    `send ${V1} or ${V2}`,
   );
 });

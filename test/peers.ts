@@ -1,7 +1,8 @@
-// The real programs that Treeline meets: Debian's Prometheus and node exporter. Their packages are
-// fetched with the system's own package tool and unpacked into a cache folder, which needs no root,
-// installs nothing and starts no service on the user's ports. A peer that cannot be had is an error
-// with its reason: no suite is ever skipped.
+// The real programs that Treeline meets: Debian's Prometheus with promtool, node exporter and
+// VictoriaMetrics' vmagent, a second sender of remote-write 1.0. Their packages are fetched with
+// the system's own package tool and unpacked into a cache folder, which needs no root, installs
+// nothing and starts no service on the user's ports. A peer that cannot be had is an error with its
+// reason: no suite is ever skipped.
 //
 //   <cache>/peers/<package>/usr/bin/<program>      one folder per package, complete or absent
 //   <cache>/peers/.unpack-<random>/                somebody is unpacking; renamed when complete
@@ -24,7 +25,9 @@ import {
 
 const PACKAGES = {
   prometheus: 'prometheus',
+  promtool: 'prometheus',
   'prometheus-node-exporter': 'prometheus-node-exporter',
+  vmagent: 'victoria-metrics',
 };
 export type PeerName = keyof typeof PACKAGES;
 
@@ -77,9 +80,12 @@ export interface Prometheus {
   stop(): Promise<void>;
 }
 
-/** `config` is the text of prometheus.yml. */
-export async function startPrometheus(config: string): Promise<Prometheus> {
-  const binary = await peerBinary('prometheus');
+/** `config` is the text of prometheus.yml; another Prometheus than Debian's may be given. */
+export async function startPrometheus(
+  config: string,
+  options: { binary?: string; args?: readonly string[] } = {},
+): Promise<Prometheus> {
+  const binary = options.binary ?? (await peerBinary('prometheus'));
   const directory = temporaryDirectory('prometheus');
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -91,6 +97,7 @@ export async function startPrometheus(config: string): Promise<Prometheus> {
       `--config.file=${configPath}`,
       `--storage.tsdb.path=${join(directory, 'tsdb')}`,
       `--web.listen-address=127.0.0.1:${port}`,
+      ...(options.args ?? []),
     ],
     { directory },
   );
@@ -136,6 +143,46 @@ export async function startNodeExporter(): Promise<NodeExporter> {
       await writeFile(unfinished, text);
       await rename(unfinished, join(directory, 'exposed.prom'));
     },
+    async stop() {
+      await program.stop();
+      removeDirectory(directory);
+    },
+  };
+}
+
+export interface Vmagent {
+  readonly program: Program;
+  readonly url: string;
+  /** Sends what it still has, stale markers among it. */
+  stop(): Promise<void>;
+}
+
+/** `scrapeConfig` is the text of its scrape configuration; everything is sent to `writeUrl`. */
+export async function startVmagent(options: {
+  scrapeConfig: string;
+  writeUrl: string;
+}): Promise<Vmagent> {
+  const binary = await peerBinary('vmagent');
+  const directory = temporaryDirectory('vmagent');
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const configPath = join(directory, 'scrape.yml');
+  await writeFile(configPath, options.scrapeConfig);
+  const program = await startProgram(
+    binary,
+    [
+      `-promscrape.config=${configPath}`,
+      `-remoteWrite.url=${options.writeUrl}`,
+      `-remoteWrite.tmpDataPath=${join(directory, 'queue')}`,
+      '-remoteWrite.flushInterval=500ms',
+      `-httpListenAddr=127.0.0.1:${port}`,
+    ],
+    { directory },
+  );
+  await waitUntilReady(program, `${url}/health`, READY_MS_MAX);
+  return {
+    program,
+    url,
     async stop() {
       await program.stop();
       removeDirectory(directory);

@@ -1,3 +1,4 @@
+import { request } from 'node:http';
 import { fromBinary } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
 import { OperatingError } from '../src/errors.js';
@@ -11,7 +12,14 @@ import { classify } from '../src/receiver/rules.js';
 import { WasmDecoder } from '../src/receiver/wasm-decoder.js';
 import { loadWasm } from '../src/wasm-files.js';
 import { MemoryLog } from './memory-log.js';
-import { type Series, WRITE_HEADERS, writeBody } from './remote-write-sender.js';
+import {
+  type Series,
+  WRITE_HEADERS,
+  WRITE_HEADERS_V2,
+  writeBody,
+  writeBodyV2,
+} from './remote-write-sender.js';
+import type { SeriesV2 } from './write-request-v2.js';
 
 const NOW = 1_760_000_000_000;
 const quiet: Logger = { debug() {}, info() {}, warn() {}, error() {} };
@@ -204,6 +212,146 @@ test('bad samples are named and the good ones of the same request are logged', a
   expect(answer.body).toContain('duplicate label: x{');
   expect(await rejected()).toEqual({ no_metric_name: 1, too_far_in_future: 1, duplicate_label: 2 });
   expect(blocksOf(log).flatMap((block) => block.fingerprint)).toHaveLength(1);
+});
+
+function seriesV2(name: string, more: SeriesV2 = {}): SeriesV2 {
+  const samples = [{ timestampMs: NOW, value: 1 }];
+  return { labels: { __name__: name, instance: 'a' }, samples, ...more };
+}
+
+/** Samples, histograms, exemplars of an answer. */
+function writtenOf({ headers }: { headers: Record<string, unknown> }): unknown[] {
+  const kinds = ['samples', 'histograms', 'exemplars'];
+  return kinds.map((kind) => headers[`x-prometheus-remote-write-${kind}-written`]);
+}
+
+test('a 2.0 answer says exactly what was written, a 1.0 answer never', async () => {
+  const { write, rejected, metrics } = receiver();
+  const writeV2 = (series: SeriesV2[], headers = {}) =>
+    write(writeBodyV2(series), { ...WRITE_HEADERS_V2, ...headers });
+  const exemplars = [{ labels: { trace_id: 'x' }, value: 1, timestampMs: NOW }];
+  const histogram = {
+    timestampMs: NOW,
+    count: 2,
+    positive: { spans: [[0, 1]], deltas: [2] },
+  } as const;
+  const taken = await writeV2([
+    seriesV2('up', { exemplars }),
+    seriesV2('latency', { samples: [], histograms: [histogram, histogram] }),
+    seriesV2('scrape_x'),
+  ]);
+  expect([taken.statusCode, taken.body, ...writtenOf(taken)]).toEqual([204, '', '2', '2', '1']);
+  const nothing = await write(Uint8Array.of(0), WRITE_HEADERS_V2);
+  expect([nothing.statusCode, ...writtenOf(nothing)]).toEqual([204, '0', '0', '0']);
+  const partly = await writeV2([
+    seriesV2('up'),
+    { labels: { job: 'x' }, samples: [{ timestampMs: NOW, value: 1 }], exemplars },
+    seriesV2('latency', { samples: [], histograms: [{ ...histogram, count: 9 }], exemplars }),
+    seriesV2('up', { exemplars: [...exemplars, { refs: [1], value: 1, timestampMs: NOW }] }),
+  ]);
+  expect([partly.statusCode, ...writtenOf(partly)]).toEqual([400, '2', '0', '2']);
+  expect(partly.body).toBe(
+    '2 of 4 samples rejected: 1 no metric name, 1 histogram count mismatch, 1 invalid exemplar; ' +
+      'first: no metric name: {job="x"}; histogram count mismatch: latency{instance="a"}; ' +
+      'invalid exemplar: up{instance="a"}\n',
+  );
+  expect(await rejected()).toEqual({
+    ...{ ignored: 1, no_metric_name: 1, histogram_count_mismatch: 1 },
+  });
+  expect(await metrics.text()).toContain(
+    'treeline_parts_rejected_total{reason="invalid_exemplar"} 1',
+  );
+  const old = await write(writeBody([series('up', 'a')]));
+  expect([old.statusCode, ...writtenOf(old)]).toEqual([204, undefined, undefined, undefined]);
+  for (const bad of ['', 'garbage']) {
+    const refused = await write(bad, WRITE_HEADERS_V2);
+    expect([refused.statusCode, ...writtenOf(refused)]).toEqual([400, '0', '0', '0']);
+  }
+  const type = await write('x', { ...WRITE_HEADERS_V2, 'Content-Encoding': 'zstd' });
+  expect([type.statusCode, ...writtenOf(type)]).toEqual([415, undefined, undefined, undefined]);
+});
+
+test('what a 2.0 sender is told when the log fails is 503 with zeros, bad samples or not', async () => {
+  const { log, write } = receiver(1);
+  log.failing = new OperatingError('disk_full', 'Cannot append to samples/0: no space left');
+  const body = writeBodyV2([
+    seriesV2('up'),
+    { labels: {}, samples: [{ timestampMs: NOW, value: 1 }] },
+  ]);
+  const failed = await write(body, WRITE_HEADERS_V2);
+  expect([failed.statusCode, ...writtenOf(failed)]).toEqual([503, '0', '0', '0']);
+  const again = await write(body, WRITE_HEADERS_V2);
+  expect([again.statusCode, ...writtenOf(again)]).toEqual([400, '1', '0', '0']);
+});
+
+test('a body of the other version is refused with the type to send it as', async () => {
+  const { write } = receiver();
+  const newer = await write(writeBodyV2([seriesV2('up')]));
+  expect([newer.statusCode, newer.body]).toEqual([
+    415,
+    expect.stringMatching(/looks like remote-write 2\.0; send it as .*v2\.Request/),
+  ]);
+  const older = await write(writeBody([series('up', 'a')]), WRITE_HEADERS_V2);
+  expect([older.statusCode, ...writtenOf(older)]).toEqual([400, '0', '0', '0']);
+});
+
+test('requests with and without start timestamps share a record, and its columns stay whole', async () => {
+  const { log, write } = receiver(1);
+  log.hold();
+  const first = write(writeBody([series('up', 'a')]));
+  await rest();
+  const started = seriesV2('x', { samples: [{ timestampMs: NOW, value: 1, startMs: NOW - 5 }] });
+  const answers = [
+    write(writeBody([series('up', 'b'), series('up', 'c')])),
+    write(writeBodyV2([started]), WRITE_HEADERS_V2),
+    write(writeBody([series('up', 'd')])),
+    write(
+      writeBodyV2([seriesV2('h', { samples: [], histograms: [{ timestampMs: NOW }] })]),
+      WRITE_HEADERS_V2,
+    ),
+  ];
+  await rest();
+  log.release();
+  const codes = (await Promise.all([first, ...answers])).map(({ statusCode }) => statusCode);
+  expect(codes).toEqual([204, 204, 204, 204, 204]);
+  const [, merged, ...more] = blocksOf(log);
+  expect(more).toEqual([]);
+  expect(merged?.startTimestampMs).toEqual([0n, 0n, BigInt(NOW - 5), 0n]);
+  expect(merged?.histogram).toHaveLength(1);
+  expect(log.remains.lanes.get('samples/0')?.samples).toBe(6);
+});
+
+test('a body that waits for a word is asked for when its headers are good, and refused unread when not', async () => {
+  const { server } = receiver();
+  const address = new URL(await server.listen({ host: '127.0.0.1', port: 0 }));
+  const body = Buffer.from(writeBody([series('up', 'a')]));
+  const ask = (path: string, type: string) =>
+    new Promise<{ status: number; asked: boolean }>((resolve, reject) => {
+      let asked = false;
+      const headers = {
+        ...{ 'Content-Type': type, 'Content-Encoding': 'snappy' },
+        ...{ Expect: '100-continue', 'Content-Length': body.length },
+      };
+      const outgoing = request(new URL(path, address), { method: 'POST', headers });
+      outgoing.on('continue', () => {
+        asked = true;
+        outgoing.end(body);
+      });
+      outgoing.on('response', (incoming) => {
+        incoming.resume();
+        outgoing.destroy();
+        resolve({ status: incoming.statusCode ?? 0, asked });
+      });
+      outgoing.on('error', reject);
+      outgoing.flushHeaders();
+    });
+  expect(await ask('/api/v1/write', 'application/x-protobuf')).toEqual({
+    status: 204,
+    asked: true,
+  });
+  expect(await ask('/api/v1/write', 'application/json')).toEqual({ status: 415, asked: false });
+  expect(await ask('/nowhere', 'text/plain')).toEqual({ status: 404, asked: true });
+  await server.close();
 });
 
 test('headers alone refuse; other methods are 405', async () => {

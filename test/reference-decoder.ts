@@ -7,24 +7,64 @@ import {
   ANNOUNCE_INTERVAL_MS,
   FUTURE_MS_MAX,
   LABEL_NAME_BYTES_MAX,
-  LABEL_VALUE_BYTES_MAX,
-  LABELS_PER_SERIES_MAX,
+  REQUEST_LABEL_BYTES_MAX,
+  UNIT_BYTES_MAX,
+  UNITS_MAX,
 } from '../src/limits.js';
-import type { DecoderSettings, Disposition, RejectReason } from '../src/receiver/wasm-decoder.js';
-import type { ByteLabel, RequestMessage, SeriesMessage } from './reference-wire.js';
+import type {
+  DecoderSettings,
+  Disposition,
+  RejectReason,
+  Written,
+} from '../src/receiver/wasm-decoder.js';
+import { finish, labelHash } from './reference-hash.js';
+import { decodeText, isExemplar, isText, type Resolved, resolve } from './reference-labels.js';
+import type { ByteLabel, RequestMessage, SeriesMessage } from './reference-messages.js';
+import { Refused } from './reference-wire.js';
 
 export interface Columns {
-  announced: { fingerprint: bigint; label: { name: string; value: string }[] }[];
+  announced: Announced[];
   fingerprint: bigint[];
   timestampMs: bigint[];
   valueBits: bigint[];
+  /** Empty when no sample has one. */
+  startTimestampMs: bigint[];
+  histogram: {
+    fingerprint: bigint;
+    timestampMs: bigint;
+    startTimestampMs: bigint;
+    histogram: Uint8Array;
+  }[];
+}
+
+interface Announced {
+  fingerprint: bigint;
+  label: { name: string; value: string }[];
+  type: number;
+  unit: string;
+}
+
+/** What is known of a metric: its type, and its unit. */
+interface Kind {
+  type: number;
+  unit: string;
+}
+
+interface Known {
+  disposition: Disposition;
+  announcedSeconds: number;
+  kind: Kind;
+  /** How often a family had been learnt when the kind was last looked up. */
+  lookedUpAt: number;
 }
 
 export interface Reference {
   received: number;
+  written: Written;
   columns: Map<number, Columns>;
   leftOut: Partial<Record<Disposition, number>>;
   rejected: Partial<Record<RejectReason, number>>;
+  rejectedOther: Partial<Record<RejectReason, number>>;
   rejectedCount: number;
   firstReasons: RejectReason[];
   exemplars: number;
@@ -32,118 +72,134 @@ export interface Reference {
   newSeries: number;
 }
 
-const U64 = (1n << 64n) - 1n;
-const P1 = 0x9e3779b185ebca87n;
-const P2 = 0xc2b2ae3d27d4eb4fn;
-const P3 = 0x165667b19e3779f9n;
-const P4 = 0x85ebca77c2b2ae63n;
-const P5 = 0x27d4eb2f165667c5n;
-const FINGERPRINT_SEED = 0xa54ff53a5f1d36f1n;
 const FIRST_REJECTS_MAX = 5;
 
-const rotate = (x: bigint, bits: bigint): bigint => ((x << bits) | (x >> (64n - bits))) & U64;
-const stripe = (lane: bigint, input: bigint): bigint =>
-  (rotate((lane + input * P2) & U64, 31n) * P1) & U64;
-
-/** XXH64 with seed 0. */
-export function xxh64(bytes: Uint8Array): bigint {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  let at = 0;
-  let hash = P5;
-  if (bytes.length >= 32) {
-    const lanes = [(P1 + P2) & U64, P2, 0n, -P1 & U64];
-    for (; at + 32 <= bytes.length; at += 32) {
-      for (let i = 0; i < 4; i++) {
-        lanes[i] = stripe(lanes[i]!, view.getBigUint64(at + 8 * i, true));
-      }
-    }
-    hash = [1n, 7n, 12n, 18n].reduce((sum, bits, i) => sum + rotate(lanes[i]!, bits), 0n) & U64;
-    for (const lane of lanes) hash = ((hash ^ stripe(0n, lane)) * P1 + P4) & U64;
-  }
-  hash = (hash + BigInt(bytes.length)) & U64;
-  for (; at + 8 <= bytes.length; at += 8) {
-    hash = (rotate(hash ^ stripe(0n, view.getBigUint64(at, true)), 27n) * P1 + P4) & U64;
-  }
-  for (; at + 4 <= bytes.length; at += 4) {
-    const input = (BigInt(view.getUint32(at, true)) * P1) & U64;
-    hash = (rotate(hash ^ input, 23n) * P2 + P3) & U64;
-  }
-  for (; at < bytes.length; at++) {
-    hash = (rotate(hash ^ ((BigInt(bytes[at]!) * P5) & U64), 11n) * P1) & U64;
-  }
-  hash = ((hash ^ (hash >> 33n)) * P2) & U64;
-  hash = ((hash ^ (hash >> 29n)) * P3) & U64;
-  return hash ^ (hash >> 32n);
-}
-
-export function labelHash(name: Uint8Array, value: Uint8Array): bigint {
-  const pair = new Uint8Array(16);
-  const view = new DataView(pair.buffer);
-  view.setBigUint64(0, xxh64(name), true);
-  view.setBigUint64(8, xxh64(value), true);
-  return xxh64(pair);
-}
-
-/** A sum of label hashes (bigints of any size) to a fingerprint. */
-export function finish(sum: bigint): bigint {
-  let hash = (sum + FINGERPRINT_SEED) & U64;
-  hash = ((hash ^ (hash >> 33n)) * 0xff51afd7ed558ccdn) & U64;
-  hash = ((hash ^ (hash >> 33n)) * 0xc4ceb9fe1a85ec53n) & U64;
-  return hash ^ (hash >> 33n);
-}
+const PARTS: readonly (readonly [suffix: string, types: readonly number[]])[] = [
+  ['_created', [1, 3, 5]],
+  ['_bucket', [3, 4]],
+  ['_count', [3, 5]],
+  ['_total', [1]],
+  ['_sum', [3, 5]],
+  ['_info', [6]],
+  ['_gcount', [4]],
+  ['_gsum', [4]],
+];
 
 /**
  * A decoder with the same memory of what it has seen as WasmDecoder, except that it never fills up.
  */
 export class ReferenceDecoder {
   readonly #settings: DecoderSettings;
-  readonly #known = new Map<bigint, { disposition: Disposition; announcedSeconds: number }>();
+  readonly #known = new Map<bigint, Known>();
+  readonly #families = new Map<string, Kind>();
+  readonly #units = new Set<string>();
+  /** Counts what makes kinds be looked up again. */
+  #learnt = 0;
 
   constructor(settings: DecoderSettings) {
     this.#settings = settings;
   }
 
+  /** Throws Refused for what only the labels' sizes show to be too large. */
   decode(request: RequestMessage, options: { tenant: string; nowMs: number }): Reference {
     const result: Reference = {
       received: 0,
+      written: { samples: 0, histograms: 0, exemplars: 0 },
       columns: new Map(),
       leftOut: {},
       rejected: {},
+      rejectedOther: {},
       rejectedCount: 0,
       firstReasons: [],
-      exemplars: 0,
-      metadata: request.metadata,
+      exemplars: request.series.reduce((sum, series) => sum + series.exemplars.length, 0),
+      metadata: request.metadataCount,
       newSeries: 0,
     };
-    for (const series of request.series) this.#take(result, series, options);
+    const resolved = request.series.map((series) => resolve(request, series));
+    const bytes = resolved.reduce((sum, { labelBytes }) => sum + labelBytes, 0);
+    if (bytes > REQUEST_LABEL_BYTES_MAX) throw new Refused('too_large', 'label bytes');
+    this.#learn(request, result, options.tenant);
+    for (const [i, series] of request.series.entries()) {
+      this.#take(result, { request, series, ...resolved[i]! }, options);
+    }
+    for (const columns of result.columns.values()) {
+      if (columns.startTimestampMs.every((start) => start === 0n)) columns.startTimestampMs = [];
+    }
     return result;
   }
 
   forgetAnnouncements(): void {
     for (const known of this.#known.values()) known.announcedSeconds = Number.NEGATIVE_INFINITY;
+    this.#learnt++;
+  }
+
+  /** All metadata of a 1.0 request, before its series. */
+  #learn({ metadata }: RequestMessage, result: Reference, tenant: string): void {
+    let isNews = false;
+    for (const { type, family, unit } of metadata) {
+      const isNamed = family.length > 0 && family.length <= LABEL_NAME_BYTES_MAX;
+      if (!isNamed || !isText(family) || !isText(unit)) {
+        this.#reject(result, 'invalid_metadata', { others: 1 });
+        continue;
+      }
+      const kind = this.#kindOf(type, unit);
+      if (isSilent(kind)) continue;
+      const key = `${tenant} ${decodeText(family)}`;
+      const before = this.#families.get(key);
+      if (before?.type !== kind.type || before.unit !== kind.unit) isNews = true;
+      this.#families.set(key, kind);
+    }
+    if (isNews) this.#learnt++;
+  }
+
+  #kindOf(type: number, unit: Uint8Array): Kind {
+    const kind = { type: type > 7 ? 0 : type, unit: '' };
+    if (unit.length === 0 || unit.length > UNIT_BYTES_MAX) return kind;
+    const text = decodeText(unit);
+    if (!this.#units.has(text) && this.#units.size === UNITS_MAX) return kind;
+    this.#units.add(text);
+    return { ...kind, unit: text };
+  }
+
+  #kindOfFamily(metric: string, tenant: string): Kind | undefined {
+    const own = this.#families.get(`${tenant} ${metric}`);
+    if (own) return own;
+    for (const [suffix, types] of PARTS) {
+      if (!metric.endsWith(suffix) || metric.length === suffix.length) continue;
+      const family = this.#families.get(`${tenant} ${metric.slice(0, -suffix.length)}`);
+      if (family && types.includes(family.type)) return family;
+    }
+    return undefined;
+  }
+
+  #reject(
+    result: Reference,
+    reason: RejectReason,
+    { samples = 0, others = 0 }: { samples?: number; others?: number },
+  ): void {
+    if (samples > 0) result.rejected[reason] = (result.rejected[reason] ?? 0) + samples;
+    if (others > 0) result.rejectedOther[reason] = (result.rejectedOther[reason] ?? 0) + others;
+    result.rejectedCount += samples + others;
+    if (result.firstReasons.length < FIRST_REJECTS_MAX) result.firstReasons.push(reason);
   }
 
   #take(
     result: Reference,
-    series: SeriesMessage,
+    { request, series, ...resolved }: Resolved & { request: RequestMessage; series: SeriesMessage },
     options: { tenant: string; nowMs: number },
   ): void {
-    const points = series.samples.length + series.histograms;
-    const reject = (reason: RejectReason, samples: number): void => {
-      result.rejected[reason] = (result.rejected[reason] ?? 0) + samples;
-      result.rejectedCount += Math.max(1, samples);
-      if (result.firstReasons.length < FIRST_REJECTS_MAX) result.firstReasons.push(reason);
-    };
+    const points = series.samples.length + series.histograms.length;
     result.received += points;
-    result.exemplars += series.exemplars;
-    const isBare = points + series.exemplars === 0;
-    const reason = judgeLabels(series.labels) ?? (isBare ? 'no_samples' : undefined);
-    if (reason) {
-      reject(reason, points);
+    if (resolved.reason) {
+      this.#reject(result, resolved.reason, points > 0 ? { samples: points } : { others: 1 });
       return;
     }
+    const good = series.exemplars.filter((exemplar) => isExemplar(request, exemplar)).length;
+    result.written.exemplars += good;
+    const bad = series.exemplars.length - good;
+    if (bad > 0) this.#reject(result, 'invalid_exemplar', { others: bad });
 
-    const labels = this.#keptLabels(series.labels);
+    const labels = this.#keptLabels(resolved.labels);
     const { fingerprint, partition } = this.#identify(labels, options.tenant);
     let known = this.#known.get(fingerprint);
     const texts = labels.map(({ name, value }) => ({
@@ -151,35 +207,87 @@ export class ReferenceDecoder {
       value: decodeText(value),
     }));
     if (!known) {
-      const disposition = this.#settings.classify(texts);
-      known = { disposition, announcedSeconds: Number.NEGATIVE_INFINITY };
+      known = {
+        disposition: this.#settings.classify(texts),
+        announcedSeconds: Number.NEGATIVE_INFINITY,
+        kind: { type: 0, unit: '' },
+        lookedUpAt: -1,
+      };
       this.#known.set(fingerprint, known);
       result.newSeries++;
     }
     if (known.disposition !== 'keep') {
       result.leftOut[known.disposition] = (result.leftOut[known.disposition] ?? 0) + points;
+      result.written.samples += series.samples.length;
+      result.written.histograms += series.histograms.length;
       return;
     }
     const last = BigInt(options.nowMs + FUTURE_MS_MAX);
-    const kept = series.samples.filter(({ timestamp }) => timestamp <= last);
-    const futures = series.samples.length - kept.length;
-    if (futures > 0) reject('too_far_in_future', futures);
-    if (series.histograms > 0) reject('native_histogram', series.histograms);
-    if (kept.length === 0) return;
+    const samples = series.samples.filter(({ timestamp }) => timestamp <= last);
+    const futures = series.samples.length - samples.length;
+    if (futures > 0) this.#reject(result, 'too_far_in_future', { samples: futures });
+    const histograms = series.histograms.filter(({ reason, timestamp }) => {
+      const fault = reason ?? (timestamp > last ? 'too_far_in_future' : undefined);
+      if (fault) this.#reject(result, fault, { samples: 1 });
+      return fault === undefined;
+    });
+    if (samples.length + histograms.length === 0) return;
+    result.written.samples += samples.length;
+    result.written.histograms += histograms.length;
 
     const columns: Columns = result.columns.get(partition) ?? emptyColumns();
     result.columns.set(partition, columns);
-    const nowSeconds = Math.floor(options.nowMs / 1000);
-    const age = nowSeconds - known.announcedSeconds;
-    if (age < 0 || age >= ANNOUNCE_INTERVAL_MS / 1000) {
-      known.announcedSeconds = nowSeconds;
-      columns.announced.push({ fingerprint, label: texts });
+    const kind = this.#resolveKind(known, { request, series, texts }, options.tenant);
+    if (this.#announces(known, kind, options.nowMs)) {
+      columns.announced.push({ fingerprint, label: texts, ...kind });
     }
-    for (const { timestamp, bits } of kept) {
+    for (const { timestamp, bits, start } of samples) {
       columns.fingerprint.push(fingerprint);
       columns.timestampMs.push(timestamp);
       columns.valueBits.push(bits);
+      columns.startTimestampMs.push(start === 0n ? series.created : start);
     }
+    for (const { timestamp, start, bytes } of histograms) {
+      const startTimestampMs = start === 0n ? series.created : start;
+      columns.histogram.push({
+        ...{ fingerprint, timestampMs: timestamp, startTimestampMs },
+        histogram: bytes,
+      });
+    }
+  }
+
+  /** What the series says itself; else what is known of its family; else what was known before. */
+  #resolveKind(
+    known: Known,
+    sent: {
+      request: RequestMessage;
+      series: SeriesMessage;
+      texts: { name: string; value: string }[];
+    },
+    tenant: string,
+  ): Kind {
+    const { request, series, texts } = sent;
+    const lookedUpAt = known.lookedUpAt;
+    known.lookedUpAt = this.#learnt;
+    if (request.version === 2) {
+      const { type, unitRef } = series.metadata;
+      const unit = unitRef === 0n ? new Uint8Array() : request.symbols[Number(unitRef)]!;
+      const said = this.#kindOf(type, unit);
+      if (!isSilent(said)) return said;
+    }
+    if (lookedUpAt === this.#learnt) return known.kind;
+    const metric = texts.find(({ name }) => name === '__name__')!.value;
+    return this.#kindOfFamily(metric, tenant) ?? known.kind;
+  }
+
+  #announces(known: Known, kind: Kind, nowMs: number): boolean {
+    const nowSeconds = Math.floor(nowMs / 1000);
+    const age = nowSeconds - known.announcedSeconds;
+    const isSame = kind.type === known.kind.type && kind.unit === known.kind.unit;
+    if (isSame && age >= 0 && age < ANNOUNCE_INTERVAL_MS / 1000) return false;
+    known.announcedSeconds = nowSeconds;
+    known.kind = kind;
+    return true;
   }
 
   #keptLabels(labels: readonly ByteLabel[]): ByteLabel[] {
@@ -204,43 +312,13 @@ export class ReferenceDecoder {
   }
 }
 
-/**
- * The first thing wrong, label by label; of one label its number, its name, its value, its name
- * again.
- */
-function judgeLabels(labels: readonly ByteLabel[]): RejectReason | undefined {
-  const seen = new Set<string>();
-  for (const [i, { name, value }] of labels.entries()) {
-    if (i === LABELS_PER_SERIES_MAX) return 'too_many_labels';
-    if (name.length === 0) return 'empty_label_name';
-    if (name.length > LABEL_NAME_BYTES_MAX) return 'label_name_too_long';
-    if (!isText(name)) return 'invalid_utf8';
-    if (value.length > LABEL_VALUE_BYTES_MAX) return 'label_value_too_long';
-    if (!isText(value)) return 'invalid_utf8';
-    const text = decodeText(name);
-    if (seen.has(text)) return 'duplicate_label';
-    seen.add(text);
-  }
-  const metric = labels.find(({ name }) => decodeText(name) === '__name__');
-  return metric === undefined || metric.value.length === 0 ? 'no_metric_name' : undefined;
-}
-
-const strictText = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-function isText(bytes: Uint8Array): boolean {
-  try {
-    strictText.decode(bytes);
-    return true;
-  } catch {
-    // The only thing a fatal TextDecoder throws for is malformed UTF-8.
-    return false;
-  }
-}
-
-function decodeText(bytes: Uint8Array): string {
-  return strictText.decode(bytes);
+function isSilent(kind: Kind): boolean {
+  return kind.type === 0 && kind.unit === '';
 }
 
 function emptyColumns(): Columns {
-  return { announced: [], fingerprint: [], timestampMs: [], valueBits: [] };
+  return {
+    ...{ announced: [], fingerprint: [], timestampMs: [], valueBits: [] },
+    ...{ startTimestampMs: [], histogram: [] },
+  };
 }

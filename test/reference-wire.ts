@@ -1,10 +1,12 @@
-// Snappy and the remote-write 1.0 message in plain TypeScript, written to be read: the part of the
-// reference decoder that decides whether a request is well-formed. Every message becomes a list of
-// fields, every field is checked against the end of the message that it is in.
+// Snappy and the protobuf wire format in plain TypeScript, written to be read: the part of the
+// reference decoder that decides whether bytes are well-formed. Every message becomes a list of
+// fields, every field is checked against the end of the message that it is in. What the fields mean
+// is in reference-messages.ts.
 
-import { DECODED_BYTES_MAX, REQUEST_SAMPLES_MAX, REQUEST_SERIES_MAX } from '../src/limits.js';
+import { DECODED_BYTES_MAX } from '../src/limits.js';
+import type { BadRequest } from '../src/receiver/bad-request.js';
 
-export type Verdict = 'bad_snappy' | 'bad_protobuf' | 'too_large';
+export type Verdict = BadRequest['reason'];
 
 export class Refused extends Error {
   readonly verdict: Verdict;
@@ -18,29 +20,10 @@ export class Refused extends Error {
   }
 }
 
-export interface ByteLabel {
-  name: Uint8Array;
-  value: Uint8Array;
-}
-
-export interface SeriesMessage {
-  labels: ByteLabel[];
-  samples: { timestamp: bigint; bits: bigint }[];
-  exemplars: number;
-  histograms: number;
-}
-
-export interface RequestMessage {
-  series: SeriesMessage[];
-  metadata: number;
-  /** True when a known field came with another wire type: then fromBinary reads something else. */
-  hasOddWireType: boolean;
-}
-
 /**
  * One field of a message; for a length-delimited one `start` and `end` are those of its content.
  */
-interface Field {
+export interface Field {
   number: number;
   wireType: number;
   value: bigint;
@@ -48,7 +31,7 @@ interface Field {
   end: number;
 }
 
-const LENGTH_DELIMITED = 2;
+export const LENGTH_DELIMITED = 2;
 const DEPTH_MAX = 100;
 
 /** One snappy block, byte by byte. */
@@ -101,113 +84,8 @@ export function uncompressReference(body: Uint8Array): Uint8Array {
   return out;
 }
 
-/**
- * Field number and wire type of everything fromBinary knows, to see where it would read something
- * else.
- */
-const KNOWN: Record<string, Record<number, readonly number[]>> = {
-  request: { 1: [2], 3: [2] },
-  series: { 1: [2], 2: [2], 3: [2], 4: [2] },
-  label: { 1: [2], 2: [2] },
-  sample: { 1: [1], 2: [0] },
-  exemplar: { 1: [2], 2: [1], 3: [0] },
-  span: { 1: [0], 2: [0] },
-  metadata: { 1: [0], 2: [2], 4: [2], 5: [2] },
-  histogram: {
-    ...{ 1: [0], 2: [1], 3: [1], 4: [0], 5: [1], 6: [0], 7: [1], 8: [2], 9: [0, 2], 10: [1, 2] },
-    ...{ 11: [2], 12: [0, 2], 13: [1, 2], 14: [0], 15: [0], 16: [1, 2] },
-  },
-};
-
-export function parseRequest(bytes: Uint8Array): RequestMessage {
-  const request: RequestMessage = { series: [], metadata: 0, hasOddWireType: false };
-  try {
-    parseInto(request, bytes);
-  } catch (error) {
-    // A decoder that ignores wire types was somewhere else by now, so nothing can be said of what
-    // it meets.
-    if (error instanceof Refused && request.hasOddWireType) error.isStrict = true;
-    throw error;
-  }
-  return request;
-}
-
-function parseInto(request: RequestMessage, bytes: Uint8Array): void {
-  let samples = 0;
-  function* fields(kind: string, field: Field, depth: number): Generator<Field> {
-    const known = KNOWN[kind]!;
-    const onTag = (number: number, wireType: number): void => {
-      if (known[number] && !known[number].includes(wireType)) request.hasOddWireType = true;
-    };
-    const { start, end } = field;
-    for (const read of readFields(bytes, { start, end, depth, onTag })) {
-      if (known[read.number]?.includes(read.wireType)) yield read;
-    }
-  }
-  const walk = (kind: string, field: Field, depth: number): void => {
-    for (const _ of fields(kind, field, depth));
-  };
-  const text = (field: Field): Uint8Array => bytes.slice(field.start, field.end);
-  const label = (message: Field, depth: number): ByteLabel => {
-    const parsed: ByteLabel = { name: new Uint8Array(), value: new Uint8Array() };
-    for (const field of fields('label', message, depth)) {
-      if (field.number === 1) parsed.name = text(field);
-      else parsed.value = text(field);
-    }
-    return parsed;
-  };
-  const histogram = (message: Field): void => {
-    for (const field of fields('histogram', message, 3)) {
-      if (field.wireType !== LENGTH_DELIMITED) continue;
-      if (field.number === 8 || field.number === 11) walk('span', field, 4);
-      else if (field.number === 9 || field.number === 12) readPackedVarints(bytes, field);
-      else if ((field.end - field.start) % 8 !== 0) {
-        throw new Refused('bad_protobuf', 'packed doubles', true);
-      }
-    }
-  };
-  const takeSample = (): void => {
-    if (++samples > REQUEST_SAMPLES_MAX) throw new Refused('too_large', 'samples');
-  };
-  const series = (message: Field): SeriesMessage => {
-    const parsed: SeriesMessage = { labels: [], samples: [], exemplars: 0, histograms: 0 };
-    for (const field of fields('series', message, 2)) {
-      if (field.number === 1) parsed.labels.push(label(field, 3));
-      if (field.number === 2) {
-        takeSample();
-        const sample = { timestamp: 0n, bits: 0n };
-        for (const part of fields('sample', field, 3)) {
-          if (part.number === 1) sample.bits = part.value;
-          else sample.timestamp = BigInt.asIntN(64, part.value);
-        }
-        parsed.samples.push(sample);
-      }
-      if (field.number === 3) {
-        parsed.exemplars++;
-        for (const part of fields('exemplar', field, 3)) if (part.number === 1) label(part, 4);
-      }
-      if (field.number === 4) {
-        takeSample();
-        parsed.histograms++;
-        histogram(field);
-      }
-    }
-    return parsed;
-  };
-  const whole: Field = { number: 0, wireType: 2, value: 0n, start: 0, end: bytes.length };
-  for (const field of fields('request', whole, 1)) {
-    if (field.number === 1) {
-      if (request.series.length === REQUEST_SERIES_MAX) throw new Refused('too_large', 'series');
-      request.series.push(series(field));
-    } else {
-      request.metadata++;
-      walk('metadata', field, 2);
-    }
-  }
-}
-
 /** Reads the fields of a message, one after another; a group is skipped and has no value. */
-function* readFields(
+export function* readFields(
   bytes: Uint8Array,
   message: {
     start: number;
@@ -281,13 +159,36 @@ function* readFields(
   }
 }
 
-function readPackedVarints(bytes: Uint8Array, field: Field): void {
+/** The values of a field of varints, packed or not. */
+export function varintsOf(bytes: Uint8Array, field: Field): bigint[] {
+  if (field.wireType !== LENGTH_DELIMITED) return [field.value];
+  const values: bigint[] = [];
   let at = field.start;
   while (at < field.end) {
     const start = at;
-    while (at < field.end && bytes[at]! >= 128) at++;
+    let value = 0n;
+    for (; at < field.end && bytes[at]! >= 128; at++) {
+      value |= BigInt(bytes[at]! & 127) << BigInt(7 * (at - start));
+    }
+    if (at - start >= 10) throw new Refused('bad_protobuf', 'packed varint too long', true);
+    if (at === field.end) throw new Refused('bad_protobuf', 'packed varints', true);
+    value |= BigInt(bytes[at]!) << BigInt(7 * (at - start));
+    values.push(BigInt.asUintN(64, value));
     at++;
-    if (at > field.end) throw new Refused('bad_protobuf', 'packed varints', true);
-    if (at - start > 10) throw new Refused('bad_protobuf', 'packed varint too long', true);
   }
+  return values;
+}
+
+/** The bits of a field of doubles, packed or not. */
+export function doublesOf(bytes: Uint8Array, field: Field): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (field.wireType !== LENGTH_DELIMITED) return [doubleOf(field.value)];
+  if ((field.end - field.start) % 8 !== 0) throw new Refused('bad_protobuf', 'doubles', true);
+  const values: number[] = [];
+  for (let at = field.start; at < field.end; at += 8) values.push(view.getFloat64(at, true));
+  return values;
+}
+
+export function doubleOf(bits: bigint): number {
+  return new Float64Array(new BigUint64Array([bits]).buffer)[0]!;
 }

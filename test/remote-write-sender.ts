@@ -1,12 +1,14 @@
-// A remote-write 1.0 sender as Prometheus is one: bodies made with the generated code and
-// compressed with snappy, sent over connections that are kept alive, each answer reported as it
-// came. It never retries by itself: what to do with an unanswered body is the test's business.
+// A remote-write sender as Prometheus is one: 1.0 bodies made with the generated code, 2.0 bodies
+// written field by field (write-request-v2.ts), compressed with snappy, sent over connections that
+// are kept alive, each answer reported as it came. It never retries by itself: what to do with an
+// unanswered body is the test's business.
 
 import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { compressSync } from 'snappy';
 import { type TimeSeries, WriteRequestSchema } from '../src/gen/remote_write_v1_pb.js';
+import { type RequestShape, type SeriesV2, writeRequestV2 } from './write-request-v2.js';
 
 const ANSWER_MS_MAX = 30_000;
 
@@ -39,6 +41,35 @@ export const WRITE_HEADERS: Headers = {
   'X-Prometheus-Remote-Write-Version': '0.1.0',
 };
 
+/** What a 2.0 sender says of its body. */
+export const WRITE_HEADERS_V2: Headers = {
+  ...WRITE_HEADERS,
+  'Content-Type': 'application/x-protobuf;proto=io.prometheus.write.v2.Request',
+  'X-Prometheus-Remote-Write-Version': '2.0.0',
+};
+
+export interface Written {
+  samples: number;
+  histograms: number;
+  exemplars: number;
+}
+
+/**
+ * The counts of a 2.0 answer; undefined when none of the three headers is there, as on every 1.0
+ * answer. One without the others, or anything but a decimal integer, is an error.
+ */
+export function writtenOf(answer: Answer): Written | undefined {
+  const texts = ['samples', 'histograms', 'exemplars'].map(
+    (kind) => answer.headers[`x-prometheus-remote-write-${kind}-written`],
+  );
+  if (texts.every((text) => text === undefined)) return undefined;
+  if (!texts.every((text) => text !== undefined && /^(0|[1-9]\d*)$/.test(text))) {
+    throw new Error(`Not the three counts of a 2.0 answer: ${JSON.stringify(answer.headers)}`);
+  }
+  const [samples, histograms, exemplars] = texts.map(Number) as [number, number, number];
+  return { samples, histograms, exemplars };
+}
+
 /** A message before it is compressed. */
 export function writeRequest(series: readonly Series[]): Uint8Array {
   const timeseries = series.map(
@@ -61,6 +92,10 @@ function isPairs(labels: Series['labels']): labels is readonly (readonly [string
 
 export function writeBody(series: readonly Series[]): Uint8Array {
   return compressSync(writeRequest(series));
+}
+
+export function writeBodyV2(series: readonly SeriesV2[], shape?: RequestShape): Uint8Array {
+  return compressSync(writeRequestV2(series, shape));
 }
 
 export function compress(message: Uint8Array): Uint8Array {

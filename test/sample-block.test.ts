@@ -1,8 +1,18 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { expect, test } from 'vitest';
-import { type SampleBlock, SampleBlockSchema } from '../src/gen/sample_block_pb.js';
-import { type BlockLayout, countSamples, readBlock, splitBlock } from '../src/sample-block.js';
+import {
+  HistogramSampleSchema,
+  type SampleBlock,
+  SampleBlockSchema,
+} from '../src/gen/sample_block_pb.js';
+import {
+  type BlockLayout,
+  countSamples,
+  readBlock,
+  splitBlock,
+  startsOfNone,
+} from '../src/sample-block.js';
 
 const STALE = 0x7ff0000000000002n;
 
@@ -107,4 +117,52 @@ test('a block too large for a record is split, announcements before samples, not
 test('a block that fits is left as it is', () => {
   const bytes = toBinary(SampleBlockSchema, block(10));
   expect(splitBlock(bytes)).toEqual([{ bytes, samples: 10 }]);
+});
+
+test('start timestamps are a fourth column, of all runs or of none', () => {
+  const wanted = block(5);
+  wanted.startTimestampMs = wanted.timestampMs.map((at) => at - 10n);
+  const bytes = toBinary(SampleBlockSchema, wanted);
+  const [run] = readBlock(bytes).runs;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const starts = (from: number | undefined, count: number) =>
+    Array.from({ length: count }, (_, i) => view.getBigInt64(Number(from) + 8 * i, true));
+  expect(starts(run?.startAt, 5)).toEqual(wanted.startTimestampMs);
+  expect(readBlock(toBinary(SampleBlockSchema, block(5))).runs[0]?.startAt).toBeUndefined();
+  // A block without them beside one with them, as the appender merges them: read in place.
+  const merged = Buffer.concat([toBinary(SampleBlockSchema, block(3)), startsOfNone(3), bytes]);
+  const layout = readBlock(merged);
+  expect(layout.bytes).toBe(merged);
+  expect(layout.runs.map(({ startAt }) => startAt !== undefined)).toEqual([true, true]);
+  const whole = fromBinary(SampleBlockSchema, merged);
+  expect(whole.startTimestampMs).toEqual([0n, 0n, 0n, ...wanted.startTimestampMs]);
+  const short = create(SampleBlockSchema, { ...wanted, startTimestampMs: [1n] });
+  expect(() => readBlock(toBinary(SampleBlockSchema, short))).toThrow(/start timestamp/);
+});
+
+test('native histograms are found, counted and split like samples', () => {
+  const histogram = Array.from({ length: 40 }, (_, i) =>
+    create(HistogramSampleSchema, {
+      fingerprint: BigInt(i),
+      timestampMs: BigInt(i),
+      histogram: new Uint8Array(500).fill(i),
+    }),
+  );
+  const whole = create(SampleBlockSchema, { ...block(100, 0, 3), histogram });
+  whole.startTimestampMs = whole.timestampMs.map((at) => at - 1n);
+  const bytes = toBinary(SampleBlockSchema, whole);
+  const layout = readBlock(bytes);
+  expect([layout.histograms.length, countSamples(layout)]).toEqual([40, 140]);
+  const { from, to } = layout.histograms[7]!;
+  const message = fromBinary(HistogramSampleSchema, bytes.subarray(from, to));
+  expect(message).toMatchObject({ fingerprint: 7n, timestampMs: 7n, startTimestampMs: 0n });
+  const parts = splitBlock(bytes, 3_000);
+  const blocks = parts.map((part) => fromBinary(SampleBlockSchema, part.bytes));
+  for (const part of parts) expect(part.bytes.length).toBeLessThanOrEqual(3_000);
+  expect(parts.reduce((sum, { samples }) => sum + samples, 0)).toBe(140);
+  expect(blocks.flatMap((part) => part.histogram)).toEqual(whole.histogram);
+  expect(blocks.flatMap((part) => part.startTimestampMs)).toEqual(whole.startTimestampMs);
+  for (const part of blocks) {
+    expect([0, part.fingerprint.length]).toContain(part.startTimestampMs.length);
+  }
 });

@@ -9,8 +9,9 @@ import { MetricType, SampleBlockSchema } from '../src/gen/sample_block_pb.js';
 import type { Logger } from '../src/http-server.js';
 import { SERIES_IDLE_MS } from '../src/limits.js';
 import { createMetrics } from '../src/metrics.js';
-import { Partition, scoringOf } from '../src/scorer/partition.js';
+import { Partition } from '../src/scorer/partition.js';
 import { type PartitionStatus, Scorer } from '../src/scorer/scorer.js';
+import { scoringOf } from '../src/scorer/scoring.js';
 import { findSeries, pageOfSeries } from '../src/scorer/series-view.js';
 import { WasmForest } from '../src/scorer/wasm-forest.js';
 import { loadWasm } from '../src/wasm-files.js';
@@ -190,9 +191,9 @@ test('killed with an old checkpoint it replays, and repeats its candidates harml
   const view = new Anomalies();
   const candidates = log.remains.lanes.get('candidates/0')?.records ?? [];
   for (const bytes of candidates) view.apply(fromBinary(CandidateSchema, bytes));
-  const found = view.list().filter(({ series }) => series.startsWith('g7{'));
+  const found = view.list('').filter(({ series }) => series.startsWith('g7{'));
   expect(found.filter(({ onsetMs }) => onsetMs === BEGIN + 2500 * MINUTE)).toHaveLength(1);
-  expect(new Set(view.list().map(({ id }) => id)).size).toBe(view.count);
+  expect(new Set(view.list('').map(({ id }) => id)).size).toBe(view.count);
 });
 
 test('a damaged checkpoint is passed over for the one before it', async () => {
@@ -267,9 +268,14 @@ test('each logged sample has one outcome, retries and strangers included', async
     refused: 1,
     unscored: 1,
   });
-  const page = await pageOfSeries(scorer.partitions(), { matches: () => true, limit: 1 });
+  const page = await pageOfSeries(scorer.partitions(), {
+    tenant: '',
+    matches: () => true,
+    limit: 1,
+  });
   expect(page.rows).toMatchObject([{ state: 'warming', progress: { needed: 100 } }]);
   const rest = await pageOfSeries(scorer.partitions(), {
+    tenant: '',
     matches: () => true,
     limit: 5,
     cursor: page.next as string,
@@ -278,7 +284,7 @@ test('each logged sample has one outcome, retries and strangers included', async
     { state: 'unscored', series: expect.stringContaining('ALERTS') },
   ]);
   const fingerprint = page.rows[0]?.fingerprint as string;
-  expect(findSeries(scorer.partitions(), fingerprint)).toEqual(page.rows[0]);
+  expect(findSeries(scorer.partitions(), { fingerprint, tenant: '' })).toEqual(page.rows[0]);
   await scorer.stop();
 });
 

@@ -19,8 +19,9 @@ import {
   SETTINGS,
   UP,
 } from './decode-builds.js';
-import { finish, labelHash, ReferenceDecoder, xxh64 } from './reference-decoder.js';
-import { parseRequest } from './reference-wire.js';
+import { ReferenceDecoder } from './reference-decoder.js';
+import { finish, labelHash, xxh64 } from './reference-hash.js';
+import { parseRequest } from './reference-messages.js';
 import { bytesOf, delimited, label, literalBlock, sample, series } from './wire-bytes.js';
 
 test('the module imports the memory and abort, nothing else', () => {

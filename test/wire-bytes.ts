@@ -45,6 +45,22 @@ export function series(...parts: number[][]): number[] {
   return delimited(1, parts.flat());
 }
 
+/** Of remote-write 2.0: the table of symbols. */
+export function symbols(...texts: (string | number[])[]): number[] {
+  return texts.flatMap((text) => delimited(4, typeof text === 'string' ? bytesOf(text) : text));
+}
+
+/** Of remote-write 2.0, the references packed. */
+export function seriesV2(refs: readonly (number | bigint)[], ...parts: number[][]): number[] {
+  return delimited(5, [
+    ...delimited(
+      1,
+      refs.flatMap((ref) => varint(ref)),
+    ),
+    ...parts.flat(),
+  ]);
+}
+
 /** A snappy block of one literal: the decoded bytes as they are. */
 export function literalBlock(decoded: Uint8Array | number[]): Uint8Array {
   const length = decoded.length;

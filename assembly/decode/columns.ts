@@ -3,23 +3,32 @@
 // known; then tags and lengths are written; then the series go through the request a second time
 // and write behind their partition's cursors.
 //
-//   block = [0a tenant] { 32 SeriesInfo } 12 n fingerprints 1a n timestamps 22 n value bits
+//   block = [0a tenant] { 32 SeriesInfo } [12 n fingerprints 1a n timestamps 22 n value bits
+//           [2a n start timestamps]] { 3a HistogramSample }
 //   n     = 8 x samples
 
+import { kindOf, kindOfMetric, TYPE_MAX, unitAt, unitIndex } from './families';
 import {
   blocksRegion,
   CacheEntry,
+  HistogramRecord,
+  histogramRecord,
+  labelSpan,
   PartitionRecord,
   partitionsRegion,
   SeriesRecord,
+  SymbolRecord,
+  sampleRecord,
+  seriesRecord,
   settings,
   tenantRegion,
 } from './layout';
 import { findName, NO_NAME, namedLabel, stripsAny } from './names';
-import { NATIVE_HISTOGRAM, TOO_FAR_IN_FUTURE } from './reasons';
-import { leaveOut, reject, results } from './results';
-import { dispositionOf, KEEP, takeAnnouncement } from './series-cache';
-import { labelSpan, listLabels, sampleRecord, seriesRecord } from './walk-v1';
+import { INVALID_EXEMPLAR, TOO_FAR_IN_FUTURE } from './reasons';
+import { leaveOut, rejectOther, rejectSamples, results } from './results';
+import { dispositionOf, KEEP, kindOfEntry, mayHaveNewKind, takeAnnouncement } from './series-cache';
+import { listLabels as listLabelsOf1 } from './walk-v1';
+import { listLabels as listLabelsOf2 } from './walk-v2';
 import { varintBytes, writeVarint } from './wire';
 import { xxh64 } from './xxhash';
 
@@ -27,12 +36,35 @@ const BLOCK_TENANT: u8 = 0x0a;
 const BLOCK_FINGERPRINTS: u8 = 0x12;
 const BLOCK_TIMESTAMPS: u8 = 0x1a;
 const BLOCK_VALUES: u8 = 0x22;
+const BLOCK_STARTS: u8 = 0x2a;
 const BLOCK_SERIES: u8 = 0x32;
+const BLOCK_HISTOGRAM: u8 = 0x3a;
 const INFO_FINGERPRINT: u8 = 0x09;
 const INFO_LABEL: u8 = 0x12;
 const LABEL_NAME: u8 = 0x0a;
 const LABEL_VALUE: u8 = 0x12;
-const INFO_FINGERPRINT_BYTES: u32 = 9;
+const INFO_TYPE: u8 = 0x18;
+const INFO_UNIT: u8 = 0x22;
+const HISTOGRAM_FINGERPRINT: u8 = 0x09;
+const HISTOGRAM_TIMESTAMP: u8 = 0x11;
+const HISTOGRAM_START: u8 = 0x19;
+const HISTOGRAM_MESSAGE: u8 = 0x22;
+/** A tag and 8 bytes. */
+const FIXED64_BYTES: u32 = 9;
+/** "__name__", little-endian. */
+const METRIC_NAME: u64 = 0x5f5f656d616e5f5f;
+
+/** 1 or 2: how the labels of this request's series are written. */
+let version: u32 = 1;
+
+/** Of the series of this request, as they were sent, at most labelsMax; returns how many. */
+export function listLabels(record: SeriesRecord): u32 {
+  return version === 1 ? listLabelsOf1(record) : listLabelsOf2(record);
+}
+
+export function setVersion(ofRequest: u32): void {
+  version = ofRequest;
+}
 
 export function writeBlocks(tenantBytes: u32, nowSeconds: u32, futureAfter: i64): void {
   const series = results().series;
@@ -41,13 +73,16 @@ export function writeBlocks(tenantBytes: u32, nowSeconds: u32, futureAfter: i64)
   for (let i: u32 = 0; i < series; i++) countSeries(i, nowSeconds);
   let at = blocksRegion;
   for (let p: u32 = 0; p < partitions; p++) {
-    if (partitionRecord(p).samples !== 0) at = layOutBlock(partitionRecord(p), at, tenantBytes);
+    const partition = partitionRecord(p);
+    if ((partition.samples | partition.histograms) === 0) continue;
+    at = layOutBlock(partition, at, tenantBytes);
   }
   for (let i: u32 = 0; i < series; i++) {
     const record = seriesRecord(i);
     if (record.reason !== 0) continue;
     if (record.announcementBytes !== 0) writeAnnouncement(record);
     if (record.samples !== record.futures) writeSamples(record, futureAfter);
+    if (record.histograms !== record.badHistograms) writeHistograms(record);
   }
 }
 
@@ -56,33 +91,94 @@ export function partitionRecord(index: u32): PartitionRecord {
 }
 
 function countSeries(index: u32, nowSeconds: u32): void {
+  const r = results();
   const record = seriesRecord(index);
+  const points = record.samples + record.histograms;
   if (record.reason !== 0) {
-    reject(record.reason, record.samples + record.histograms, index);
+    if (points !== 0) rejectSamples(record.reason, points, index);
+    else rejectOther(record.reason, 1, index);
     return;
   }
+  r.writtenExemplars += record.exemplars;
+  if (record.badExemplars !== 0) rejectOther(INVALID_EXEMPLAR, record.badExemplars, index);
   const entry = changetype<CacheEntry>(<usize>record.entry);
   const disposition = dispositionOf(entry);
   if (disposition !== KEEP) {
-    leaveOut(disposition, record.samples + record.histograms);
+    leaveOut(disposition, points);
+    r.writtenSamples += record.samples;
+    r.writtenHistograms += record.histograms;
     // Nothing is left for the second round.
     record.futures = record.samples;
+    record.badHistograms = record.histograms;
     return;
   }
-  if (record.futures !== 0) reject(TOO_FAR_IN_FUTURE, record.futures, index);
-  if (record.histograms !== 0) reject(NATIVE_HISTOGRAM, record.histograms, index);
+  if (record.futures !== 0) rejectSamples(TOO_FAR_IN_FUTURE, record.futures, index);
   const samples = record.samples - record.futures;
-  if (samples === 0) return;
+  r.writtenSamples += samples;
   const partition = partitionRecord(record.partition);
   partition.samples += samples;
-  if (!takeAnnouncement(entry, nowSeconds)) return;
-  const bytes = announcementBytes(listKeptLabels(record));
+  partition.starts += record.starts;
+  if (record.histograms !== 0) countHistograms(record, partition, index);
+  if (samples + record.histograms === record.badHistograms) return;
+  const kind = resolveKind(record, entry);
+  if (!takeAnnouncement(entry, kind, nowSeconds)) return;
+  record.kind = kind;
+  const bytes = announcementBytes(listKeptLabels(record), kind);
   record.announcementBytes = bytes;
   partition.announcementBytes += 1 + varintBytes(bytes) + bytes;
 }
 
+function countHistograms(record: SeriesRecord, partition: PartitionRecord, index: u32): void {
+  for (let i: u32 = 0; i < record.histograms; i++) {
+    const histogram = histogramRecord(record.firstHistogram + i);
+    if (histogram.reason !== 0) {
+      rejectSamples(histogram.reason, 1, index);
+      continue;
+    }
+    const bytes = histogramSampleBytes(histogram);
+    partition.histograms++;
+    partition.histogramBytes += 1 + varintBytes(bytes) + bytes;
+    results().writtenHistograms++;
+  }
+}
+
+/**
+ * What the request says itself comes first; then what is known of the family; and what was known
+ * before is never unsaid by silence.
+ */
+function resolveKind(record: SeriesRecord, entry: CacheEntry): u32 {
+  const said = saidKind(record);
+  if (said !== 0) return said;
+  if (mayHaveNewKind(entry)) {
+    const learnt = familyKind(record);
+    if (learnt !== 0) return learnt;
+  }
+  return kindOfEntry(entry);
+}
+
+function saidKind(record: SeriesRecord): u32 {
+  if (version === 1) return 0;
+  let unit: u32 = 0;
+  if (record.unitSymbol !== 0) {
+    const symbol = changetype<SymbolRecord>(<usize>record.unitSymbol);
+    if (symbol.unit === 0) symbol.unit = unitIndex(symbol.start, symbol.bytes) + 1;
+    unit = symbol.unit - 1;
+  }
+  return kindOf(record.type, unit);
+}
+
+function familyKind(record: SeriesRecord): u32 {
+  const labels = listLabels(record);
+  for (let i: u32 = 0; i < labels; i++) {
+    const span = labelSpan(i);
+    if (span.nameBytes === 8 && load<u64>(span.name) === METRIC_NAME) {
+      return kindOfMetric(span.value, span.valueBytes);
+    }
+  }
+  return 0;
+}
+
 function layOutBlock(partition: PartitionRecord, start: usize, tenantBytes: u32): usize {
-  const columnBytes = partition.samples << 3;
   let at = start;
   if (tenantBytes !== 0) {
     store<u8>(at, BLOCK_TENANT);
@@ -92,21 +188,31 @@ function layOutBlock(partition: PartitionRecord, start: usize, tenantBytes: u32)
   }
   partition.announcementCursor = <u32>at;
   at += partition.announcementBytes;
-  store<u8>(at, BLOCK_FINGERPRINTS);
-  at = writeVarint(at + 1, columnBytes);
-  partition.fingerprintCursor = <u32>at;
-  at += columnBytes;
-  store<u8>(at, BLOCK_TIMESTAMPS);
-  at = writeVarint(at + 1, columnBytes);
-  partition.timestampCursor = <u32>at;
-  at += columnBytes;
-  store<u8>(at, BLOCK_VALUES);
-  at = writeVarint(at + 1, columnBytes);
-  partition.valueCursor = <u32>at;
-  at += columnBytes;
+  if (partition.samples !== 0) {
+    const columnBytes = partition.samples << 3;
+    at = columnHead(at, BLOCK_FINGERPRINTS, columnBytes);
+    partition.fingerprintCursor = <u32>at;
+    at = columnHead(at + columnBytes, BLOCK_TIMESTAMPS, columnBytes);
+    partition.timestampCursor = <u32>at;
+    at = columnHead(at + columnBytes, BLOCK_VALUES, columnBytes);
+    partition.valueCursor = <u32>at;
+    at += columnBytes;
+    if (partition.starts !== 0) {
+      at = columnHead(at, BLOCK_STARTS, columnBytes);
+      partition.startCursor = <u32>at;
+      at += columnBytes;
+    }
+  }
+  partition.histogramCursor = <u32>at;
+  at += partition.histogramBytes;
   partition.start = <u32>start;
   partition.bytes = <u32>(at - start);
   return at;
+}
+
+function columnHead(at: usize, tag: u8, bytes: u32): usize {
+  store<u8>(at, tag);
+  return writeVarint(at + 1, bytes);
 }
 
 function writeSamples(record: SeriesRecord, futureAfter: i64): void {
@@ -116,17 +222,44 @@ function writeSamples(record: SeriesRecord, futureAfter: i64): void {
   const fingerprints: usize = partition.fingerprintCursor;
   const timestamps: usize = partition.timestampCursor;
   const values: usize = partition.valueCursor;
+  const starts: usize = partition.startCursor;
   for (let i: u32 = 0; i < record.samples; i++) {
     const sample = sampleRecord(record.firstSample + i);
     if (sample.timestamp > futureAfter) continue;
     store<u64>(fingerprints + written, fingerprint);
     store<i64>(timestamps + written, sample.timestamp);
     store<u64>(values + written, sample.valueBits);
+    if (starts !== 0) store<i64>(starts + written, sample.startTimestamp);
     written += 8;
   }
   partition.fingerprintCursor = <u32>(fingerprints + written);
   partition.timestampCursor = <u32>(timestamps + written);
   partition.valueCursor = <u32>(values + written);
+  if (starts !== 0) partition.startCursor = <u32>(starts + written);
+}
+
+/** Without tag and length. */
+function histogramSampleBytes(histogram: HistogramRecord): u32 {
+  const times = histogram.startTimestamp === 0 ? 2 * FIXED64_BYTES : 3 * FIXED64_BYTES;
+  return times + 1 + varintBytes(histogram.bytes) + histogram.bytes;
+}
+
+function writeHistograms(record: SeriesRecord): void {
+  const partition = partitionRecord(record.partition);
+  let at: usize = partition.histogramCursor;
+  for (let i: u32 = 0; i < record.histograms; i++) {
+    const histogram = histogramRecord(record.firstHistogram + i);
+    if (histogram.reason !== 0) continue;
+    store<u8>(at, BLOCK_HISTOGRAM);
+    at = writeVarint(at + 1, histogramSampleBytes(histogram));
+    at = writeFixed64(at, HISTOGRAM_FINGERPRINT, record.fingerprint);
+    at = writeFixed64(at, HISTOGRAM_TIMESTAMP, histogram.timestamp);
+    if (histogram.startTimestamp !== 0) {
+      at = writeFixed64(at, HISTOGRAM_START, histogram.startTimestamp);
+    }
+    at = writeText(at, HISTOGRAM_MESSAGE, histogram.start, histogram.bytes);
+  }
+  partition.histogramCursor = <u32>at;
 }
 
 /**
@@ -152,12 +285,15 @@ function isStripped(name: usize, bytes: u32): bool {
 }
 
 /** Of a SeriesInfo with the labels that are listed, without its own tag and length. */
-function announcementBytes(labels: u32): u32 {
-  let bytes = INFO_FINGERPRINT_BYTES;
+function announcementBytes(labels: u32, kind: u32): u32 {
+  let bytes = FIXED64_BYTES;
   for (let i: u32 = 0; i < labels; i++) {
     const label = labelBytes(i);
     bytes += 1 + varintBytes(label) + label;
   }
+  if ((kind & TYPE_MAX) !== 0) bytes += 2;
+  const unit = unitAt(kind);
+  if (unit !== 0) bytes += 1 + varintBytes(load<u32>(unit)) + load<u32>(unit);
   return bytes;
 }
 
@@ -172,9 +308,7 @@ function writeAnnouncement(record: SeriesRecord): void {
   let at: usize = partition.announcementCursor;
   store<u8>(at, BLOCK_SERIES);
   at = writeVarint(at + 1, record.announcementBytes);
-  store<u8>(at, INFO_FINGERPRINT);
-  store<u64>(at + 1, record.fingerprint);
-  at += INFO_FINGERPRINT_BYTES;
+  at = writeFixed64(at, INFO_FINGERPRINT, record.fingerprint);
   const labels = listKeptLabels(record);
   for (let i: u32 = 0; i < labels; i++) {
     const span = labelSpan(i);
@@ -183,7 +317,21 @@ function writeAnnouncement(record: SeriesRecord): void {
     at = writeText(at, LABEL_NAME, span.name, span.nameBytes);
     at = writeText(at, LABEL_VALUE, span.value, span.valueBytes);
   }
+  const type = record.kind & TYPE_MAX;
+  if (type !== 0) {
+    store<u8>(at, INFO_TYPE);
+    store<u8>(at + 1, <u8>type);
+    at += 2;
+  }
+  const unit = unitAt(record.kind);
+  if (unit !== 0) at = writeText(at, INFO_UNIT, unit + 4, load<u32>(unit));
   partition.announcementCursor = <u32>at;
+}
+
+function writeFixed64(at: usize, tag: u8, value: u64): usize {
+  store<u8>(at, tag);
+  store<u64>(at + 1, value);
+  return at + FIXED64_BYTES;
 }
 
 function writeText(at: usize, tag: u8, source: usize, bytes: u32): usize {

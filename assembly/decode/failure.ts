@@ -17,6 +17,13 @@ export const GROUP_TOO_DEEP: u32 = 12;
 export const GROUP_UNMATCHED: u32 = 13;
 export const SERIES_ABOVE_LIMIT: u32 = 14;
 export const SAMPLES_ABOVE_LIMIT: u32 = 15;
+export const EXEMPLARS_ABOVE_LIMIT: u32 = 16;
+export const METADATA_ABOVE_LIMIT: u32 = 17;
+export const SYMBOLS_ABOVE_LIMIT: u32 = 18;
+export const REFERENCES_ABOVE_LIMIT: u32 = 19;
+export const LABEL_BYTES_ABOVE_LIMIT: u32 = 20;
+export const LOOKS_LIKE_VERSION_2: u32 = 21;
+export const LOOKS_LIKE_VERSION_1: u32 = 22;
 
 export let failureCode: u32 = 0;
 /**

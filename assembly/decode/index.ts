@@ -4,7 +4,7 @@
 // calls `decode`. When that returns n > 0, the host says what is to become of the n new series
 // (`newSeries`, `labelsOf`, `settle`) and calls `emit`. Imports are the memory and abort.
 
-import { listKeptLabels, writeBlocks } from './columns';
+import { listKeptLabels, listLabels, setVersion, writeBlocks } from './columns';
 import { failureCode as code, failurePosition as position } from './failure';
 import { setTenant } from './labels';
 import {
@@ -13,12 +13,14 @@ import {
   decodedRegion,
   newSeriesRegion,
   partitionsRegion,
+  seriesRecord,
   settings,
   spansRegion,
   tenantRegion,
 } from './layout';
 import { clearResults, results, resultsStart } from './results';
 import {
+  beginEpoch,
   beginRequest,
   cacheClears as clears,
   findEntry,
@@ -27,7 +29,8 @@ import {
   wantsDisposition,
 } from './series-cache';
 import { uncompress } from './snappy';
-import { listLabels, seriesRecord, walkRequest } from './walk-v1';
+import { learnFamilies, walkRequest as walkRequestOf1 } from './walk-v1';
+import { walkRequest as walkRequestOf2 } from './walk-v2';
 
 export { placeRegions } from './layout';
 export { addName, addPartitionSet } from './names';
@@ -37,7 +40,7 @@ let nowSeconds: u32 = 0;
 let futureAfter: i64 = 0;
 
 /** The number of new series, or -1: then `failureCode` and `failurePosition` say why. */
-export function decode(bodyBytes: u32, tenantBytes: u32, nowMs: f64): i32 {
+export function decode(bodyBytes: u32, tenantBytes: u32, nowMs: f64, version: u32): i32 {
   assert(bodyBytes <= settings().bodyBytesMax && tenantBytes <= settings().tenantBytesMax);
   clearResults();
   tenantLength = tenantBytes;
@@ -46,7 +49,13 @@ export function decode(bodyBytes: u32, tenantBytes: u32, nowMs: f64): i32 {
   const end = uncompress(bodyRegion, bodyBytes, decodedRegion, settings().decodedBytesMax);
   if (end === 0) return -1;
   setTenant(tenantRegion, tenantBytes);
-  if (walkRequest(decodedRegion, end, futureAfter) === 0) return -1;
+  setVersion(version);
+  if (version === 1) {
+    if (walkRequestOf1(decodedRegion, end, futureAfter) === 0) return -1;
+    if (results().metadata !== 0 && learnFamilies(decodedRegion, end)) beginEpoch();
+  } else if (walkRequestOf2(decodedRegion, end, futureAfter) === 0) {
+    return -1;
+  }
   lookUp();
   const news = results().newSeries;
   if (news === 0) emit();

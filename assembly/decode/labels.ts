@@ -5,8 +5,8 @@
 // structure of the bytes is still checked.
 
 import { memoHolds, memoKeep, memoSlot } from './label-memo';
-import { MemoEntry, SeenName, seenRegion, settings } from './layout';
-import { findName, NO_NAME, namedLabel, partitionSum } from './names';
+import { MemoEntry, SeenName, SymbolRecord, seenRegion, settings, symbolsRegion } from './layout';
+import { findName, keepLabelHash, NO_NAME, namedLabel, partitionSum } from './names';
 import {
   DUPLICATE_LABEL,
   EMPTY_LABEL_NAME,
@@ -14,11 +14,13 @@ import {
   LABEL_NAME_TOO_LONG,
   LABEL_VALUE_TOO_LONG,
   NO_METRIC_NAME,
+  REFERENCE_OUT_OF_RANGE,
   TOO_MANY_LABELS,
 } from './reasons';
+import { results } from './results';
 import { isUtf8 } from './utf8';
-import { readLength, readTag, skipField } from './wire';
-import { finish, xxh64, xxh64Pair } from './xxhash';
+import { readLength, readTag, readVarint, skipField, varint } from './wire';
+import { finish, joinHalves, xxh64, xxh64Pair } from './xxhash';
 
 /** "__name__", little-endian. */
 const METRIC_NAME: u64 = 0x5f5f656d616e5f5f;
@@ -31,6 +33,15 @@ const VALUE_TAG: u32 = 0x12;
 // the partition.
 const TRAIT_INDEX_MASK: u32 = 0xff;
 const TRAIT_METRIC_NAME: u32 = 0x100;
+const TRAITS_KEPT: u32 = 0x1ff;
+// Of a symbol also whether it is a stripped name, and what is wrong with it as a name or a value.
+const TRAIT_STRIPPED: u32 = 0x200;
+const NAME_FAULT_SHIFT: u32 = 16;
+const NAME_FAULT_MASK: u32 = 0xff << 16;
+const VALUE_FAULT_SHIFT: u32 = 24;
+const VALUE_FAULT_MASK: u32 = 0xff << 24;
+/** Around a label of a SeriesInfo: three tags and their lengths, rounded up. */
+const LABEL_OVERHEAD_BYTES: u32 = 12;
 
 /** Where the last label read by `readLabel` has its name and value. */
 export let nameStart: usize = 0;
@@ -40,7 +51,9 @@ export let valueBytes: u32 = 0;
 
 /** Why the current series is rejected so far; 0 while nothing is wrong. */
 export let reason: u32 = 0;
-let tenantHash: u64 = 0;
+/** What the symbols of the current series' labels take in a SeriesInfo, at most. */
+export let labelBytes: u32 = 0;
+export let tenantHash: u64 = 0;
 let sum: u64 = 0;
 let count: u32 = 0;
 let seenBits: u64 = 0;
@@ -54,11 +67,17 @@ export function setTenant(start: usize, bytes: u32): void {
 
 export function beginLabels(): void {
   reason = 0;
+  labelBytes = 0;
   sum = tenantHash;
   count = 0;
   seenBits = 0;
   present = 0;
   hasMetricName = false;
+}
+
+/** Only the first reason counts. */
+export function rejectSeries(why: u32): void {
+  if (reason === 0) reason = why;
 }
 
 /** Call once all labels are added. */
@@ -92,7 +111,7 @@ export function addLabel(start: usize, end: usize): usize {
 }
 
 /** Finds name and value of one Label message; of a repeated field the last. */
-export function readLabel(start: usize, end: usize): usize {
+export function readLabel(start: usize, end: usize, depth: i32 = LABEL_DEPTH): usize {
   let at = start;
   nameBytes = 0;
   valueBytes = 0;
@@ -102,7 +121,7 @@ export function readLabel(start: usize, end: usize): usize {
     at = <usize>(read >> 32);
     const tag = <u32>read;
     if (tag !== NAME_TAG && tag !== VALUE_TAG) {
-      at = skipField(at, end, tag, LABEL_DEPTH);
+      at = skipField(at, end, tag, depth);
       if (at === 0) return 0;
       continue;
     }
@@ -119,6 +138,109 @@ export function readLabel(start: usize, end: usize): usize {
     at += <u32>read;
   }
   return end;
+}
+
+/** What `addPair` will want to know of a symbol whose bytes and hash these are. */
+export function symbolTraits(start: usize, bytes: u32, isText: bool, hash: u64): u32 {
+  const s = settings();
+  let nameFault: u32 = 0;
+  if (bytes === 0) nameFault = EMPTY_LABEL_NAME;
+  else if (bytes > s.nameBytesMax) nameFault = LABEL_NAME_TOO_LONG;
+  else if (!isText) nameFault = INVALID_UTF8;
+  let valueFault: u32 = 0;
+  if (bytes > s.valueBytesMax) valueFault = LABEL_VALUE_TOO_LONG;
+  else if (!isText) valueFault = INVALID_UTF8;
+  let traits = (nameFault << NAME_FAULT_SHIFT) | (valueFault << VALUE_FAULT_SHIFT);
+  if (nameFault !== 0) return traits;
+  const index = findName(hash, start, bytes);
+  if (index !== NO_NAME) {
+    if (namedLabel(index).stripped !== 0) traits |= TRAIT_STRIPPED;
+    else traits |= <u32>(index + 1);
+  }
+  if (bytes === 8 && load<u64>(start) === METRIC_NAME) traits |= TRAIT_METRIC_NAME;
+  return traits;
+}
+
+/**
+ * References to symbols, name, value, name, and so on; `name` is the address of the symbol that an
+ * earlier piece ended with, or 0. Returns the address that this one ends with. The hot loop of
+ * remote-write 2.0, so what it changes is in locals until the end. The references are known to be
+ * whole: see walk-v2.ts.
+ */
+export function addPairs(start: usize, end: usize, name: usize): usize {
+  const symbols = <u64>results().symbols;
+  const labelsMax = settings().labelsMax;
+  let at = start;
+  let localSum = sum;
+  let localSeen = seenBits;
+  let localCount = count;
+  let localBytes = labelBytes;
+  while (at < end) {
+    const head: u32 = load<u16>(at);
+    let reference: u64 = head & 127;
+    if ((head & 0x80) === 0) {
+      at++;
+    } else if ((head & 0x8000) === 0) {
+      reference |= (head >> 1) & 0x3f80;
+      at += 2;
+    } else {
+      at = readVarint(at, end);
+      reference = varint;
+    }
+    if (reference >= symbols) {
+      reason = REFERENCE_OUT_OF_RANGE;
+      break;
+    }
+    const symbol = symbolsRegion + <usize>reference * offsetof<SymbolRecord>();
+    if (name === 0) {
+      name = symbol;
+      continue;
+    }
+    const nameRecord = changetype<SymbolRecord>(name);
+    const valueRecord = changetype<SymbolRecord>(symbol);
+    const traits = nameRecord.traits;
+    const faults = (traits & NAME_FAULT_MASK) | (valueRecord.traits & VALUE_FAULT_MASK);
+    if (localCount === labelsMax) {
+      reason = TOO_MANY_LABELS;
+      break;
+    }
+    if (faults !== 0) {
+      const nameFault = (faults & NAME_FAULT_MASK) >> NAME_FAULT_SHIFT;
+      reason = nameFault !== 0 ? nameFault : faults >> VALUE_FAULT_SHIFT;
+      break;
+    }
+    const nameHalf = nameRecord.nameHalf;
+    const bit = (<u64>1) << nameHalf;
+    if ((localSeen & bit) !== 0 && wasNamed(name, localCount)) {
+      reason = DUPLICATE_LABEL;
+      break;
+    }
+    localSeen |= bit;
+    store<u32>(seenRegion + ((<usize>localCount) << 2), <u32>name);
+    localCount++;
+    localBytes += nameRecord.bytes + valueRecord.bytes + LABEL_OVERHEAD_BYTES;
+    name = 0;
+    if (valueRecord.bytes === 0 || (traits & TRAIT_STRIPPED) !== 0) continue;
+    const labelHash = joinHalves(nameHalf, valueRecord.valueHalf);
+    localSum += labelHash;
+    if ((traits & TRAITS_KEPT) !== 0) takeTraits(traits, labelHash);
+  }
+  sum = localSum;
+  seenBits = localSeen;
+  count = localCount;
+  labelBytes = localBytes;
+  return name;
+}
+
+/** Whether one of the first names of the series, which are symbols, has the text of this one. */
+function wasNamed(name: usize, names: u32): bool {
+  const record = changetype<SymbolRecord>(name);
+  for (let i: u32 = 0; i < names; i++) {
+    const seen = changetype<SymbolRecord>(<usize>load<u32>(seenRegion + ((<usize>i) << 2)));
+    if (seen.nameHalf !== record.nameHalf || seen.bytes !== record.bytes) continue;
+    if (memory.compare(seen.start, record.start, record.bytes) === 0) return true;
+  }
+  return false;
 }
 
 function judge(slot: usize, start: usize, bytes: u32): void {
@@ -170,13 +292,14 @@ function admit(nameHash: u64, labelHash: u64, traits: u32, name: usize, bytes: u
   seen.nameBytes = bytes;
   count++;
   sum += labelHash;
-  if (traits === 0) return;
+  if (traits !== 0) takeTraits(traits, labelHash);
+}
+
+function takeTraits(traits: u32, labelHash: u64): void {
   if ((traits & TRAIT_METRIC_NAME) !== 0) hasMetricName = true;
   const index = traits & TRAIT_INDEX_MASK;
-  if (index !== 0) {
-    present |= (<u32>1) << (index - 1);
-    namedLabel(index - 1).labelHash = labelHash;
-  }
+  keepLabelHash(index, labelHash);
+  present |= <u32>(((<u64>1) << index) >> 1);
 }
 
 function wasSeen(nameHash: u64, name: usize, bytes: u32): bool {

@@ -3,8 +3,9 @@
 // that were never touched cost nothing, so a region is as large as its limit allows, once and for
 // all.
 //
-//   static memory | body | decoded | series | samples | new series | spans | seen names | names
-//   | name texts | partition sets | partitions | tenant | label memo | series cache | blocks
+//   static memory | body | decoded | symbols | series | samples | histograms | new series | spans
+//   | seen names | names | name texts | partition sets | partitions | tenant | label memo
+//   | families | units | series cache | blocks
 
 /** Fast copies and vector loads may pass the end of a region by this much. */
 const SLACK_BYTES: usize = 128;
@@ -29,6 +30,15 @@ export class Settings {
   partitions: u32;
   futureMs: u32;
   announceMs: u32;
+  symbolsMax: u32;
+  referencesMax: u32;
+  labelBytesMax: u32;
+  exemplarsMax: u32;
+  metadataMax: u32;
+  histogramBytesMax: u32;
+  familyEntries: u32;
+  unitsMax: u32;
+  unitBytesMax: u32;
 }
 
 /**
@@ -42,9 +52,21 @@ export class SeriesRecord {
   end: u32;
   firstSample: u32;
   samples: u32;
+  firstHistogram: u32;
   histograms: u32;
+  /** Histograms that are rejected, for whatever reason. */
+  badHistograms: u32;
   /** Samples too far in the future. */
   futures: u32;
+  /** Samples that are not, and have a start timestamp. */
+  starts: u32;
+  exemplars: u32;
+  badExemplars: u32;
+  /** What its metadata say, in remote-write 2.0: the type, and where the symbol of the unit is. */
+  type: u32;
+  unitSymbol: u32;
+  /** Type and unit that are announced: see families.ts. */
+  kind: u32;
   partition: u32;
   /** 0, or why the whole series is rejected. */
   reason: u32;
@@ -58,6 +80,33 @@ export class SeriesRecord {
 export class Sample {
   timestamp: i64;
   valueBits: u64;
+  /** 0 when there is none. */
+  startTimestamp: i64;
+}
+
+/** A native histogram: where its message is, and what of it goes into the block beside it. */
+@unmanaged
+export class HistogramRecord {
+  timestamp: i64;
+  startTimestamp: i64;
+  start: u32;
+  bytes: u32;
+  /** 0, or why it is rejected. */
+  reason: u32;
+  reserved: u32;
+}
+
+/** A string of a remote-write 2.0 request: see symbols.ts. */
+@unmanaged
+export class SymbolRecord {
+  /** Of its hash: all of a label's hash that depends on the name, or on the value. */
+  nameHalf: u64;
+  valueHalf: u64;
+  start: u32;
+  bytes: u32;
+  traits: u32;
+  /** Index of it as a unit plus 1, once it was one. */
+  unit: u32;
 }
 
 /** Where a label's name and value are; host and columns read lists of them. */
@@ -95,14 +144,20 @@ export class NamedLabel {
 @unmanaged
 export class PartitionRecord {
   samples: u32;
-  /** Of all SeriesInfo fields, tags and lengths included. */
-  announcementBytes: u32;
+  histograms: u32;
+  /** Samples with a start timestamp. */
+  starts: u32;
   start: u32;
   bytes: u32;
+  /** Of all SeriesInfo fields, tags and lengths included; of all HistogramSample fields. */
+  announcementBytes: u32;
+  histogramBytes: u32;
   announcementCursor: u32;
   fingerprintCursor: u32;
   timestampCursor: u32;
   valueCursor: u32;
+  startCursor: u32;
+  histogramCursor: u32;
 }
 
 /** A known series: see series-cache.ts. */
@@ -111,7 +166,15 @@ export class CacheEntry {
   fingerprint: u64;
   announcedSeconds: u32;
   state: u16;
-  generation: u16;
+  epoch: u16;
+}
+
+/** What the metadata of remote-write 1.0 said of a family of metrics: see families.ts. */
+@unmanaged
+export class FamilyEntry {
+  hash: u64;
+  kind: u32;
+  reserved: u32;
 }
 
 /** A label seen before, with everything that was found out about it: see label-memo.ts. */
@@ -135,14 +198,17 @@ export const MEMO_ENTRIES: u32 = 4096;
 const ANNOUNCEMENT_OVERHEAD_BYTES: usize = 32;
 /** Around the columns of one block: tags and lengths, rounded up. */
 const BLOCK_OVERHEAD_BYTES: usize = 64;
-const COLUMNS_BYTES_PER_SAMPLE: usize = 24;
+/** Four columns of a sample, or what stands around the message of a histogram, rounded up. */
+const COLUMNS_BYTES_PER_SAMPLE: usize = 40;
 
 const settingsAt: usize = memory.data(offsetof<Settings>(), 8);
 
 export let bodyRegion: usize = 0;
 export let decodedRegion: usize = 0;
+export let symbolsRegion: usize = 0;
 export let seriesRegion: usize = 0;
 export let samplesRegion: usize = 0;
+export let histogramsRegion: usize = 0;
 export let newSeriesRegion: usize = 0;
 export let spansRegion: usize = 0;
 export let seenRegion: usize = 0;
@@ -152,6 +218,8 @@ export let setsRegion: usize = 0;
 export let partitionsRegion: usize = 0;
 export let tenantRegion: usize = 0;
 export let memoRegion: usize = 0;
+export let familiesRegion: usize = 0;
+export let unitsRegion: usize = 0;
 export let cacheRegion: usize = 0;
 export let blocksRegion: usize = 0;
 let next: usize = 0;
@@ -169,26 +237,54 @@ export function placeRegions(): usize {
   next = __heap_base;
   bodyRegion = place(s.bodyBytesMax);
   decodedRegion = place(s.decodedBytesMax);
+  symbolsRegion = place(<usize>s.symbolsMax * offsetof<SymbolRecord>());
   seriesRegion = place(<usize>s.seriesMax * offsetof<SeriesRecord>());
   samplesRegion = place(<usize>s.samplesMax * offsetof<Sample>());
+  histogramsRegion = place(<usize>s.samplesMax * offsetof<HistogramRecord>());
   newSeriesRegion = place(<usize>s.seriesMax * sizeof<u32>());
   spansRegion = place(<usize>s.labelsMax * offsetof<LabelSpan>());
   seenRegion = place(<usize>s.labelsMax * offsetof<SeenName>());
-  namesRegion = place(<usize>NAMES_MAX * offsetof<NamedLabel>());
+  // One more than there are names, for whatever is none of them.
+  namesRegion = place(<usize>(NAMES_MAX + 1) * offsetof<NamedLabel>());
   nameTextRegion = place(<usize>NAMES_MAX * s.nameBytesMax);
   setsRegion = place(<usize>PARTITION_SETS_MAX * sizeof<u32>());
   partitionsRegion = place(<usize>s.partitions * offsetof<PartitionRecord>());
   tenantRegion = place(s.tenantBytesMax);
   memoRegion = place(<usize>MEMO_ENTRIES * MEMO_ENTRY_BYTES);
+  familiesRegion = place(<usize>s.familyEntries * offsetof<FamilyEntry>());
+  unitsRegion = place(<usize>s.unitsMax * unitStride());
   cacheRegion = place(<usize>s.cacheEntries * offsetof<CacheEntry>());
-  // A label is never longer in a block than in the request, because we write the shortest encoding.
+  // Labels and histograms are never longer in a block than in the request, because we write the
+  // shortest encoding; except that symbols may be referred to again and again, up to a limit.
   blocksRegion = place(
     <usize>s.decodedBytesMax +
-      <usize>s.seriesMax * ANNOUNCEMENT_OVERHEAD_BYTES +
+      <usize>s.labelBytesMax +
+      <usize>s.seriesMax * (ANNOUNCEMENT_OVERHEAD_BYTES + s.unitBytesMax) +
       <usize>s.samplesMax * COLUMNS_BYTES_PER_SAMPLE +
       <usize>s.partitions * (BLOCK_OVERHEAD_BYTES + s.tenantBytesMax),
   );
   return next;
+}
+
+/** A unit: its length in 4 bytes, then its text. */
+export function unitStride(): usize {
+  return 4 + settings().unitBytesMax;
+}
+
+export function seriesRecord(index: u32): SeriesRecord {
+  return changetype<SeriesRecord>(seriesRegion + <usize>index * offsetof<SeriesRecord>());
+}
+
+export function sampleRecord(index: u32): Sample {
+  return changetype<Sample>(samplesRegion + <usize>index * offsetof<Sample>());
+}
+
+export function histogramRecord(index: u32): HistogramRecord {
+  return changetype<HistogramRecord>(histogramsRegion + <usize>index * offsetof<HistogramRecord>());
+}
+
+export function labelSpan(index: u32): LabelSpan {
+  return changetype<LabelSpan>(spansRegion + <usize>index * offsetof<LabelSpan>());
 }
 
 function place(bytes: usize): usize {

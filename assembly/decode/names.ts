@@ -22,7 +22,13 @@ let bloom: u64 = 0;
 export let stripsAny: bool = false;
 
 export function namedLabel(index: u32): NamedLabel {
-  return changetype<NamedLabel>(namesRegion + <usize>index * offsetof<NamedLabel>());
+  return changetype<NamedLabel>(namesRegion + <usize>(index + 1) * offsetof<NamedLabel>());
+}
+
+/** In the current series; `index` counts from 1, and what is kept under 0 is never read. */
+export function keepLabelHash(index: u32, labelHash: u64): void {
+  const named = namesRegion + <usize>index * offsetof<NamedLabel>();
+  changetype<NamedLabel>(named).labelHash = labelHash;
 }
 
 /** Copies the name and returns its index; only while starting, before any label is read. */

@@ -4,6 +4,8 @@ import { REASONS } from './reasons';
 
 export const DISPOSITIONS: u32 = 4;
 export const FIRST_REJECTS_MAX: u32 = 5;
+/** In place of a series, for what belongs to none. */
+export const NO_SERIES: u32 = u32.MAX_VALUE;
 
 /** All u32, in this order; wasm-decoder.ts reads them as one array. */
 @unmanaged
@@ -12,19 +14,33 @@ export class Results {
   received: u32;
   series: u32;
   samples: u32;
+  histograms: u32;
   exemplars: u32;
   metadata: u32;
   newSeries: u32;
   rejectedCount: u32;
   firstRejects: u32;
+  /** Accepted: in the blocks, or left out because a rule says so. */
+  writtenSamples: u32;
+  writtenHistograms: u32;
+  writtenExemplars: u32;
+  symbols: u32;
+  references: u32;
+  /** Bytes that the labels would take, were every series announced. */
+  labelBytes: u32;
+  /** 1 when the first symbol is not the empty string. */
+  oddFirstSymbol: u32;
+  familiesLeftOut: u32;
+  unitsLeftOut: u32;
 }
 
 const COUNTERS: usize = offsetof<Results>();
-const BYTES: usize = COUNTERS + (DISPOSITIONS + REASONS + 1 + FIRST_REJECTS_MAX * 2) * 4;
+const BYTES: usize = COUNTERS + (DISPOSITIONS + (REASONS + 1) * 2 + FIRST_REJECTS_MAX * 2) * 4;
 const at: usize = memory.data(<i32>BYTES, 8);
 const leftOutAt: usize = at + COUNTERS;
 const rejectedAt: usize = leftOutAt + DISPOSITIONS * 4;
-const firstRejectsAt: usize = rejectedAt + (REASONS + 1) * 4;
+const rejectedOtherAt: usize = rejectedAt + (REASONS + 1) * 4;
+const firstRejectsAt: usize = rejectedOtherAt + (REASONS + 1) * 4;
 
 export function results(): Results {
   return changetype<Results>(at);
@@ -43,15 +59,26 @@ export function leaveOut(disposition: u32, samples: u32): void {
   store<u32>(counter, load<u32>(counter) + samples);
 }
 
-/**
- * Samples of one series rejected for one reason; a series without any counts as one rejection of 0
- * samples.
- */
-export function reject(reason: u32, samples: u32, series: u32): void {
-  const counter = rejectedAt + (reason << 2);
-  store<u32>(counter, load<u32>(counter) + samples);
+/** Samples and histograms of one series, rejected for one reason; at least one. */
+export function rejectSamples(reason: u32, samples: u32, series: u32): void {
+  count(rejectedAt, reason, samples);
+  remember(reason, series);
+}
+
+/** Things that are no samples: a series that has none, exemplars, metadata. */
+export function rejectOther(reason: u32, things: u32, series: u32): void {
+  count(rejectedOtherAt, reason, things);
+  remember(reason, series);
+}
+
+function count(counters: usize, reason: u32, things: u32): void {
+  const counter = counters + (reason << 2);
+  store<u32>(counter, load<u32>(counter) + things);
+  results().rejectedCount += things;
+}
+
+function remember(reason: u32, series: u32): void {
   const r = results();
-  r.rejectedCount += samples === 0 ? 1 : samples;
   if (r.firstRejects === FIRST_REJECTS_MAX) return;
   const first = firstRejectsAt + (r.firstRejects << 3);
   store<u32>(first, reason);

@@ -1,10 +1,17 @@
 // Walks a remote-write 1.0 WriteRequest in place (proto/remote_write_v1.proto) and leaves one
-// record per series and one per float sample. Messages we only count (exemplars, histograms,
-// metadata) are still walked to the last known field, so that a request is corrupt here exactly
-// when a full decoder would call it corrupt. A known field with another wire type is an unknown
-// field, as the protobuf specification wants; of a repeated scalar the last one wins.
+// record per series, float sample and native histogram. Exemplars and metadata are only judged and
+// counted, but walked to the last known field, so that a request is corrupt here exactly when a
+// full decoder would call it corrupt. A known field with another wire type is an unknown field, as
+// the protobuf specification wants; of a repeated scalar the last one wins.
 
-import { FIELD_OVERRUN, fail, SAMPLES_ABOVE_LIMIT, SERIES_ABOVE_LIMIT } from './failure';
+import {
+  EXEMPLARS_ABOVE_LIMIT,
+  fail,
+  LOOKS_LIKE_VERSION_2,
+  METADATA_ABOVE_LIMIT,
+  SERIES_ABOVE_LIMIT,
+} from './failure';
+import { learn, readMetadata } from './families';
 import {
   addLabel,
   beginLabels,
@@ -18,30 +25,19 @@ import {
   valueBytes,
   valueStart,
 } from './labels';
-import {
-  LabelSpan,
-  Sample,
-  SeriesRecord,
-  samplesRegion,
-  seriesRegion,
-  settings,
-  spansRegion,
-} from './layout';
+import { labelSpan, SeriesRecord, seriesRecord, settings } from './layout';
+import { addHistogram, addSample, beginPoints, endPoints } from './points';
 import { NO_SAMPLES } from './reasons';
 import { results } from './results';
-import {
-  readLength,
-  readTag,
-  readVarint,
-  skipField,
-  skipPackedFixed64,
-  skipPackedVarints,
-  varint,
-} from './wire';
+import { isUtf8 } from './utf8';
+import { readLength, readTag, skipField } from './wire';
 
 const LENGTH_DELIMITED: u32 = 2;
 const REQUEST_SERIES: u32 = 0x0a;
 const REQUEST_METADATA: u32 = 0x1a;
+// Symbols and series of version 2.0.
+const SYMBOL_OF_2: u32 = 0x22;
+const SERIES_OF_2: u32 = 0x2a;
 const SERIES_LABEL: u32 = 0x0a;
 const SERIES_SAMPLE: u32 = 0x12;
 const SERIES_EXEMPLAR: u32 = 0x1a;
@@ -49,15 +45,13 @@ const SERIES_HISTOGRAM: u32 = 0x22;
 // SERIES_LABEL in the low byte, a length below 128 in the high one.
 const SHORT_LABEL: u32 = 0x000a;
 const SHORT_LABEL_MASK: u32 = 0x80ff;
-const SAMPLE_VALUE: u32 = 0x09;
-const SAMPLE_TIMESTAMP: u32 = 0x10;
+const EXEMPLAR_LABEL: u32 = 0x0a;
+const EXEMPLAR_LABEL_DEPTH: i32 = 4;
 
-// Messages that hold no message and no packed field are walked alike: field by field, by wire type.
-const PLAIN: u32 = 0;
-const EXEMPLAR: u32 = 1;
-const HISTOGRAM: u32 = 2;
-
+/** Returns the end, or 0 after `fail`. */
 export function walkRequest(start: usize, end: usize, futureAfter: i64): usize {
+  const r = results();
+  let looksLikeVersion2 = false;
   let at = start;
   while (at < end) {
     let read = readTag(at, end);
@@ -65,6 +59,7 @@ export function walkRequest(start: usize, end: usize, futureAfter: i64): usize {
     at = <usize>(read >> 32);
     const tag = <u32>read;
     if (tag !== REQUEST_SERIES && tag !== REQUEST_METADATA) {
+      if (tag === SYMBOL_OF_2 || tag === SERIES_OF_2) looksLikeVersion2 = true;
       at = skipField(at, end, tag, 1);
       if (at === 0) return 0;
       continue;
@@ -76,24 +71,51 @@ export function walkRequest(start: usize, end: usize, futureAfter: i64): usize {
     if (tag === REQUEST_SERIES) {
       at = walkSeries(at, messageEnd, futureAfter);
     } else {
-      results().metadata++;
-      at = walkCounted(PLAIN, at, messageEnd, 2);
+      if (r.metadata === settings().metadataMax) return fail(METADATA_ABOVE_LIMIT, at);
+      r.metadata++;
+      at = readMetadata(at, messageEnd);
     }
     if (at === 0) return 0;
   }
+  // Nothing of it would be taken, and 204 would be the loss of it.
+  if (looksLikeVersion2 && r.series + r.metadata === 0) return fail(LOOKS_LIKE_VERSION_2, start);
   return at;
+}
+
+/** Of a request that was walked; true when a family has another type or unit than before. */
+export function learnFamilies(start: usize, end: usize): bool {
+  let isNews = false;
+  let at = start;
+  while (at < end) {
+    const read = readTag(at, end);
+    at = <usize>(read >> 32);
+    if (<u32>read === REQUEST_METADATA) {
+      const length = readLength(at, end);
+      at = <usize>(length >> 32);
+      readMetadata(at, at + <u32>length);
+      if (learn()) isNews = true;
+      at += <u32>length;
+    } else {
+      at = skipField(at, end, <u32>read, 1);
+    }
+  }
+  return isNews;
 }
 
 function walkSeries(start: usize, end: usize, futureAfter: i64): usize {
   const r = results();
   if (r.series === settings().seriesMax) return fail(SERIES_ABOVE_LIMIT, start);
   const record = seriesRecord(r.series);
-  const firstSample = r.samples;
-  let histograms: u32 = 0;
-  const firstExemplar = r.exemplars;
-  let futures: u32 = 0;
+  record.start = <u32>start;
+  record.end = <u32>end;
+  record.exemplars = 0;
+  record.badExemplars = 0;
+  record.type = 0;
+  record.unitSymbol = 0;
+  record.announcementBytes = 0;
   let at = start;
   beginLabels();
+  beginPoints(record);
   while (at < end) {
     // Nearly every field is a label shorter than 128 bytes: tag and length in two bytes, read as
     // one.
@@ -116,38 +138,17 @@ function walkSeries(start: usize, end: usize, futureAfter: i64): usize {
     if (read === 0) return 0;
     at = <usize>(read >> 32);
     const messageEnd = at + <u32>read;
-    if (tag === SERIES_LABEL) {
-      at = addLabel(at, messageEnd);
-    } else if (tag === SERIES_SAMPLE) {
-      if (r.received === settings().samplesMax) return fail(SAMPLES_ABOVE_LIMIT, at);
-      const sample = sampleRecord(r.samples);
-      at = readSample(at, messageEnd, sample);
-      if (sample.timestamp > futureAfter) futures++;
-      r.samples++;
-      r.received++;
-    } else if (tag === SERIES_EXEMPLAR) {
-      r.exemplars++;
-      at = walkCounted(EXEMPLAR, at, messageEnd, 3);
-    } else {
-      if (r.received === settings().samplesMax) return fail(SAMPLES_ABOVE_LIMIT, at);
-      histograms++;
-      r.received++;
-      at = walkCounted(HISTOGRAM, at, messageEnd, 3);
-    }
+    if (tag === SERIES_LABEL) at = addLabel(at, messageEnd);
+    else if (tag === SERIES_SAMPLE) at = addSample(record, at, messageEnd, false);
+    else if (tag === SERIES_HISTOGRAM) at = addHistogram(record, at, messageEnd, false);
+    else at = walkExemplar(record, at, messageEnd);
     if (at === 0) return 0;
   }
   endLabels();
-  const samples = r.samples - firstSample;
-  record.start = <u32>start;
-  record.end = <u32>end;
-  record.firstSample = firstSample;
-  record.samples = samples;
-  record.histograms = histograms;
-  record.futures = futures;
-  record.announcementBytes = 0;
+  endPoints(record, 0, futureAfter);
   // Prometheus sends each exemplar as a series of its own, without samples.
-  const isBare = samples + histograms === 0 && r.exemplars === firstExemplar;
-  record.reason = reason !== 0 ? reason : isBare ? NO_SAMPLES : 0;
+  const things = record.samples + record.histograms + record.exemplars + record.badExemplars;
+  record.reason = reason !== 0 ? reason : things === 0 ? NO_SAMPLES : 0;
   if (record.reason === 0) {
     record.fingerprint = seriesFingerprint();
     record.partition = seriesPartition();
@@ -156,72 +157,33 @@ function walkSeries(start: usize, end: usize, futureAfter: i64): usize {
   return at;
 }
 
-function readSample(start: usize, end: usize, sample: Sample): usize {
-  let at = start;
-  let timestamp: u64 = 0;
-  let valueBits: u64 = 0;
-  while (at < end) {
-    const read = readTag(at, end);
-    if (read === 0) return 0;
-    at = <usize>(read >> 32);
-    const tag = <u32>read;
-    if (tag === SAMPLE_VALUE) {
-      if (end - at < 8) return fail(FIELD_OVERRUN, at);
-      valueBits = load<u64>(at);
-      at += 8;
-    } else if (tag === SAMPLE_TIMESTAMP) {
-      at = readVarint(at, end);
-      if (at === 0) return 0;
-      timestamp = varint;
-    } else {
-      at = skipField(at, end, tag, 3);
-      if (at === 0) return 0;
-    }
-  }
-  sample.timestamp = <i64>timestamp;
-  sample.valueBits = valueBits;
-  return at;
-}
-
-function walkCounted(kind: u32, start: usize, end: usize, depth: i32): usize {
+/** Not kept; only whether it is one. */
+function walkExemplar(record: SeriesRecord, start: usize, end: usize): usize {
+  const r = results();
+  if (r.exemplars === settings().exemplarsMax) return fail(EXEMPLARS_ABOVE_LIMIT, start);
+  r.exemplars++;
+  let isText = true;
   let at = start;
   while (at < end) {
     let read = readTag(at, end);
     if (read === 0) return 0;
     at = <usize>(read >> 32);
     const tag = <u32>read;
-    if (kind === PLAIN || (tag & 7) !== LENGTH_DELIMITED) {
-      at = skipField(at, end, tag, depth);
+    if (tag !== EXEMPLAR_LABEL) {
+      at = skipField(at, end, tag, 3);
       if (at === 0) return 0;
       continue;
     }
     read = readLength(at, end);
     if (read === 0) return 0;
     at = <usize>(read >> 32);
-    at = walkField(kind, tag >> 3, at, at + <u32>read, depth + 1);
-    if (at === 0) return 0;
+    if (readLabel(at, at + <u32>read, EXEMPLAR_LABEL_DEPTH) === 0) return 0;
+    isText = isText && isUtf8(nameStart, nameBytes) && isUtf8(valueStart, valueBytes);
+    at += <u32>read;
   }
-  return at;
-}
-
-/** A length-delimited field of an exemplar or a histogram. */
-function walkField(kind: u32, field: u32, start: usize, end: usize, depth: i32): usize {
-  if (field === 0) return skipField(start, end, LENGTH_DELIMITED, depth);
-  if (kind === EXEMPLAR) return field === 1 ? walkCounted(PLAIN, start, end, depth) : end;
-  switch (field) {
-    case 8: // negative_spans
-    case 11: // positive_spans
-      return walkCounted(PLAIN, start, end, depth);
-    case 9: // negative_deltas
-    case 12: // positive_deltas
-      return skipPackedVarints(start, end);
-    case 10: // negative_counts
-    case 13: // positive_counts
-    case 16: // custom_values
-      return skipPackedFixed64(start, end);
-    default:
-      return end;
-  }
+  if (isText) record.exemplars++;
+  else record.badExemplars++;
+  return end;
 }
 
 /**
@@ -250,16 +212,4 @@ export function listLabels(record: SeriesRecord): u32 {
     span.valueBytes = valueBytes;
   }
   return count;
-}
-
-export function labelSpan(index: u32): LabelSpan {
-  return changetype<LabelSpan>(spansRegion + <usize>index * offsetof<LabelSpan>());
-}
-
-export function seriesRecord(index: u32): SeriesRecord {
-  return changetype<SeriesRecord>(seriesRegion + <usize>index * offsetof<SeriesRecord>());
-}
-
-export function sampleRecord(index: u32): Sample {
-  return changetype<Sample>(samplesRegion + <usize>index * offsetof<Sample>());
 }

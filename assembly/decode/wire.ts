@@ -26,7 +26,24 @@ const FIXED32: u32 = 5;
 /** What the last `readVarint` read, modulo 2^64. */
 export let varint: u64 = 0;
 
+/**
+ * Up to 8 bytes at once: the first byte below 128 ends it, and what is before the end is pushed
+ * together, 7 bits of 8, then 14 of 16, then 28 of 32. The read may pass `end`.
+ */
 export function readVarint(start: usize, end: usize): usize {
+  const word = load<u64>(start);
+  const stops = ~word & 0x8080808080808080;
+  if (stops === 0 || start >= end) return readLongVarint(start, end);
+  const bytes = <usize>((ctz<u64>(stops) >> 3) + 1);
+  if (bytes > end - start) return fail(FIELD_OVERRUN, start);
+  let bits = word & (stops ^ (stops - 1));
+  bits = ((bits & 0x7f007f007f007f00) >> 1) | (bits & 0x007f007f007f007f);
+  bits = ((bits & 0x3fff00003fff0000) >> 2) | (bits & 0x00003fff00003fff);
+  varint = ((bits & 0x0fffffff00000000) >> 4) | (bits & 0x000000000fffffff);
+  return start + bytes;
+}
+
+function readLongVarint(start: usize, end: usize): usize {
   let at = start;
   let value: u64 = 0;
   let shift: u64 = 0;
@@ -49,7 +66,10 @@ export function readVarint(start: usize, end: usize): usize {
  */
 export function readTag(start: usize, end: usize): u64 {
   const first: u64 = load<u8>(start);
-  if (first < 128) return ((<u64>(start + 1)) << 32) | first;
+  return first < 128 ? ((<u64>(start + 1)) << 32) | first : readLongTag(start, end);
+}
+
+function readLongTag(start: usize, end: usize): u64 {
   const at = readVarint(start, end);
   if (at === 0) return 0;
   if (at - start > 5 || (at - start === 5 && load<u8>(at - 1) > 0x0f)) {

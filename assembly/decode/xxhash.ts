@@ -64,10 +64,20 @@ export function xxh64(start: usize, bytes: u32): u64 {
 
 /** XXH64 of the 16 bytes that are `first` and `second`, little-endian. */
 export function xxh64Pair(first: u64, second: u64): u64 {
-  let hash: u64 = P5 + 16;
-  hash = rotl<u64>(hash ^ stripe(0, first), 27) * P1 + P4;
-  hash = rotl<u64>(hash ^ stripe(0, second), 27) * P1 + P4;
-  return avalanche(hash);
+  return joinHalves(firstHalf(first), secondHalf(second));
+}
+
+/** What of `xxh64Pair` depends on the first alone: a bijection, so it stands for the hash. */
+export function firstHalf(first: u64): u64 {
+  return rotl<u64>((P5 + 16) ^ stripe(0, first), 27) * P1 + P4;
+}
+
+export function secondHalf(second: u64): u64 {
+  return stripe(0, second);
+}
+
+export function joinHalves(first: u64, second: u64): u64 {
+  return avalanche(rotl<u64>(first ^ second, 27) * P1 + P4);
 }
 
 /** From a sum of label hashes to a fingerprint or to the hash that chooses a partition. */

@@ -7,6 +7,7 @@ import { fingerprintText, type Label, seriesText } from '../series.js';
 
 export interface Anomaly {
   id: string;
+  tenant: string;
   fingerprint: string;
   series: string;
   labels: readonly Label[];
@@ -62,13 +63,16 @@ export class Anomalies {
     }
   }
 
-  get(id: string): Anomaly | undefined {
-    return this.#byId.get(id);
+  /** Undefined also when it is another tenant's. */
+  get(id: string, tenant: string): Anomaly | undefined {
+    const anomaly = this.#byId.get(id);
+    return anomaly?.tenant === tenant ? anomaly : undefined;
   }
 
-  /** Newest onset first. */
-  list(): Anomaly[] {
-    return [...this.#byId.values()].sort((a, b) => b.onsetMs - a.onsetMs || (a.id < b.id ? -1 : 1));
+  /** Of one tenant, newest onset first. */
+  list(tenant: string): Anomaly[] {
+    const own = [...this.#byId.values()].filter((anomaly) => anomaly.tenant === tenant);
+    return own.sort((a, b) => b.onsetMs - a.onsetMs || (a.id < b.id ? -1 : 1));
   }
 
   #forgetOldest(): void {
@@ -104,6 +108,7 @@ function open(id: string, fingerprint: string, candidate: Candidate): Anomaly {
   const { score, value, expected, lower, upper } = candidate;
   return {
     id,
+    tenant: candidate.tenant,
     fingerprint,
     series: seriesText(candidate.label),
     labels: candidate.label.map((label) => ({ name: label.name, value: label.value })),

@@ -3,7 +3,7 @@
 
 import { fromBinary } from '@bufbuild/protobuf';
 import { CandidateSchema } from '../gen/candidate_pb.js';
-import { type HttpReply, type HttpServer, type Logger, PLAIN } from '../http-server.js';
+import { type HttpReply, type HttpServer, type Logger, PLAIN, tenantOf } from '../http-server.js';
 import { PAGE_ROWS_MAX } from '../limits.js';
 import type { Log } from '../log/log.js';
 import { anyOf, BadMatcher } from '../matchers.js';
@@ -11,15 +11,18 @@ import type { Metrics } from '../metrics.js';
 import { listOf } from '../scrape.js';
 import type { Label } from '../series.js';
 import { type Running, runStage } from '../stage.js';
+import { ONLY_TENANT } from '../tenant.js';
 import { Anomalies, type Anomaly, explain, time } from './anomalies.js';
 
 export interface SeriesSource {
   page(query: {
+    tenant: string;
     matches: (labels: readonly Label[]) => boolean;
     limit: number;
     cursor?: string;
   }): Promise<{ rows: object[]; next?: string }>;
-  find(fingerprint: string): object | undefined;
+  find(wanted: { fingerprint: string; tenant: string }): object | undefined;
+  count(tenant: string): Promise<object>;
   status(withHash: boolean): Promise<object[]>;
 }
 
@@ -85,18 +88,15 @@ export class Api {
   routes(server: HttpServer): void {
     const root = '/anomaly/v1';
     server.get<{ Querystring: Query }>(`${root}/anomalies`, (request, reply) =>
-      answer(reply, () => this.#list(request.query)),
+      answer(reply, () => this.#list(request.query, tenantOf(request))),
     );
     server.get<{ Params: { id: string } }>(`${root}/anomalies/:id`, (request, reply) => {
-      const anomaly = this.#anomalies.get(request.params.id);
+      const anomaly = this.#anomalies.get(request.params.id, tenantOf(request));
       return anomaly === undefined ? missing(reply, 'anomaly') : reply.send(rowOf(anomaly));
     });
-    server.get<{ Querystring: { stateHash?: string } }>(`${root}/status`, async (request) => ({
-      ...this.#parts.describe(),
-      logId: this.#parts.log.id,
-      anomalies: this.#anomalies.count,
-      partitions: await this.#parts.series?.status(request.query.stateHash === 'now'),
-    }));
+    server.get<{ Querystring: { stateHash?: string } }>(`${root}/status`, (request) =>
+      this.#status(request.admission.tenant, request.query.stateHash === 'now'),
+    );
     const { series } = this.#parts;
     if (series === undefined) return;
     server.get<{ Querystring: Query }>(`${root}/series`, (request, reply) =>
@@ -106,6 +106,7 @@ export class Api {
         if (cursor !== undefined && !/^\d+\.\d+$/.test(cursor))
           throw new BadQuery('cursor is not ours');
         const page = await series.page({
+          tenant: tenantOf(request),
           matches: anyOf(listOf(query['match[]'])),
           limit: limitOf(query),
           ...(cursor === undefined ? {} : { cursor }),
@@ -117,13 +118,30 @@ export class Api {
       `${root}/series/:fingerprint`,
       (request, reply) => {
         const { fingerprint } = request.params;
-        const row = /^[0-9a-f]{16}$/.test(fingerprint) ? series.find(fingerprint) : undefined;
+        const row = /^[0-9a-f]{16}$/.test(fingerprint)
+          ? series.find({ fingerprint, tenant: tenantOf(request) })
+          : undefined;
         return row === undefined ? missing(reply, 'series') : reply.send(row);
       },
     );
   }
 
-  #list(query: Query): object {
+  /** Of the whole process for its operator, of what is its own for a tenant. */
+  async #status(tenant: string | undefined, withHash: boolean): Promise<object> {
+    const { describe, log, series } = this.#parts;
+    if (tenant !== undefined && tenant !== ONLY_TENANT) {
+      const anomalies = this.#anomalies.list(tenant).length;
+      return { tenant, anomalies, ...(await series?.count(tenant)) };
+    }
+    return {
+      ...describe(),
+      logId: log.id,
+      anomalies: this.#anomalies.count,
+      partitions: await series?.status(withHash),
+    };
+  }
+
+  #list(query: Query, tenant: string): object {
     const matches = anyOf(listOf(query['match[]']));
     const state = single(query, 'state');
     if (state !== undefined && state !== 'open' && state !== 'closed') {
@@ -134,7 +152,7 @@ export class Api {
     const limit = limitOf(query);
     const cursor = single(query, 'cursor');
     const all = this.#anomalies
-      .list()
+      .list(tenant)
       .filter(
         (anomaly) =>
           (state === undefined || anomaly.state === state) &&

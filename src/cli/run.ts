@@ -1,18 +1,20 @@
 // `treeline run`: reads the settings, starts the chosen roles, prints what to put into prometheus.yml, and stops in
-// order when asked to.
+// order when asked to. SIGHUP reads the settings again.
 
-import { readFileSync } from 'node:fs';
 import closeWithGrace from 'close-with-grace';
 import { startTreeline, type Treeline, version } from '../compose.js';
 import { loadSettings, SETTINGS, type Settings } from '../config.js';
 import { OperatingError } from '../errors.js';
 import type { Logger } from '../http-server.js';
 import { createLogger } from '../logger.js';
+import { prometheusBlocks } from './blocks.js';
+import { type Options, sourcesOf } from './config.js';
 
 const STOP_MS_MAX = 30_000;
 
-export async function run(options: Record<string, string | boolean>): Promise<void> {
-  const settings = settingsOf(options);
+export async function run(options: Options): Promise<void> {
+  const read = () => loadSettings(sourcesOf(options));
+  const settings = read();
   const { level, format } = settings.logging;
   const logger = createLogger({ level, format });
   warnOfUnknownVariables(logger);
@@ -21,14 +23,25 @@ export async function run(options: Record<string, string | boolean>): Promise<vo
     await verifyReplay(settings, logger);
     return;
   }
-  const treeline = await startTreeline(settings, { logger });
+  const treeline = await startTreeline(settings, { logger, read });
   endWith(treeline, logger);
+  process.on('SIGHUP', () => reload(treeline));
   process.stdout.write(welcome(treeline.url, settings));
+}
+
+function reload(treeline: Treeline): void {
+  try {
+    treeline.reload();
+  } catch (error) {
+    // config_invalid: the log has its reason, and the old settings stay in force.
+    if (!(error instanceof OperatingError)) throw error;
+  }
 }
 
 /** Stops in order on SIGTERM, SIGINT, or when a stage cannot go on. */
 export function endWith(treeline: Treeline, logger: Logger): void {
-  const closing = closeWithGrace({ delay: STOP_MS_MAX, logger: false }, async ({ err, signal }) => {
+  const options = { delay: STOP_MS_MAX, logger: false as const, skip: ['SIGHUP' as const] };
+  const closing = closeWithGrace(options, async ({ err, signal }) => {
     if (err !== undefined) {
       logger.error({ err }, 'Stopping after a failure; the state is restored at the next start');
       process.exitCode = 1;
@@ -43,48 +56,13 @@ export function endWith(treeline: Treeline, logger: Logger): void {
 }
 
 export function welcome(url: string, settings: Settings): string {
-  const host = url.replace(/^https?:\/\//, '');
   return `Treeline ${version()} listens on ${url}, data in ${settings.dataDir}
 
 Add to prometheus.yml:
 
-remote_write:
-  - url: ${url}/api/v1/write
-scrape_configs:
-  - job_name: treeline
-    honor_labels: true
-    metrics_path: /metrics/anomalies
-    static_configs: [{ targets: ["${host}"] }]
-
+${prometheusBlocks(url, settings)}
 Then ask Prometheus: anomaly_flag == 1
 `;
-}
-
-function settingsOf(options: Record<string, string | boolean>): Settings {
-  const flags: Record<string, string> = {};
-  for (const { flag } of SETTINGS) {
-    const value = options[flag.replace(/-(.)/g, (_all, letter: string) => letter.toUpperCase())];
-    if (typeof value === 'string') flags[flag] = value;
-  }
-  const { config } = options;
-  return loadSettings({
-    flags,
-    environment: process.env,
-    ...(typeof config === 'string' && { file: { name: config, text: readConfig(config) } }),
-  });
-}
-
-function readConfig(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new OperatingError(
-      'config_invalid',
-      `Cannot read the settings in ${path}: ${code}`,
-      error,
-    );
-  }
 }
 
 /** Not an error: Kubernetes sets TREELINE_PORT and others for a service of this name. */

@@ -20,6 +20,7 @@ import {
 } from '../scorer/checkpoint.js';
 import { Partition } from '../scorer/partition.js';
 import { WasmForest } from '../scorer/wasm-forest.js';
+import { writtenCeiling } from '../series-ceiling.js';
 import { openLmdbStore } from '../state/lmdb-store.js';
 import type { StateStore } from '../state/state-store.js';
 import { loadWasm } from '../wasm-files.js';
@@ -40,7 +41,7 @@ export async function verifyReplay(settings: Settings, logger: Logger): Promise<
       log,
       store,
       logger,
-      seriesMax: settings.limits.series,
+      seriesMax: (await writtenCeiling(store)) ?? settings.ingest.maxSeries,
     });
     process.stdout.write(`partition ${index}: ${text}\n`);
     if (!isEqual) different.push(index);

@@ -5,11 +5,22 @@
 import { OperatingError } from '../errors.js';
 import { APPEND_BYTES_MAX, RECORD_BYTES_MAX } from '../limits.js';
 import type { Log } from '../log/log.js';
-import { splitBlock } from '../sample-block.js';
+import { splitBlock, startsOfNone } from '../sample-block.js';
+
+/** One SampleBlock and what is in it. */
+export interface Appended {
+  tenant: string;
+  bytes: Uint8Array;
+  /** Float samples and native histograms. */
+  samples: number;
+  floats: number;
+  /** Whether the float samples have a column of start timestamps. */
+  hasStarts: boolean;
+}
 
 interface Group {
   tenant: string;
-  chunks: Uint8Array[];
+  blocks: Appended[];
   bytes: number;
   samples: number;
   done: Promise<void>;
@@ -49,10 +60,7 @@ export class Appender {
    * Resolves once the block is durable. `bytes` is copied before this returns.
    * Rejects with an OperatingError; `overloaded` when too much waits for the log already.
    */
-  add(
-    partition: number,
-    block: { tenant: string; bytes: Uint8Array; samples: number },
-  ): Promise<void> {
+  add(partition: number, block: Appended): Promise<void> {
     const lane = this.#lanes[partition];
     if (lane === undefined) throw new RangeError(`No partition ${partition}`);
     if (this.#bytes + block.bytes.length > APPEND_BYTES_MAX) {
@@ -66,7 +74,7 @@ export class Appender {
       group = openGroup(block.tenant);
       lane.waiting.push(group);
     }
-    group.chunks.push(copy);
+    group.blocks.push({ ...block, bytes: copy });
     group.bytes += copy.length;
     group.samples += block.samples;
     if (!lane.busy) void this.#drain(lane);
@@ -92,8 +100,7 @@ export class Appender {
   }
 
   async #append(partition: number, group: Group): Promise<void> {
-    const merged =
-      group.chunks.length === 1 ? (group.chunks[0] as Uint8Array) : Buffer.concat(group.chunks);
+    const merged = merge(group.blocks);
     if (merged.length <= RECORD_BYTES_MAX) {
       await this.#log.append('samples', partition, merged, group.samples);
       return;
@@ -108,8 +115,21 @@ export function overloaded(): OperatingError {
   return new OperatingError('overloaded', 'Too many bytes wait for the log; try again later');
 }
 
+/** Columns are whole or not there, so a block without start timestamps beside one with them says that it has none. */
+function merge(blocks: readonly Appended[]): Uint8Array {
+  const [first] = blocks;
+  if (blocks.length === 1) return (first as Appended).bytes;
+  const hasStarts = blocks.some((block) => block.hasStarts);
+  const chunks = blocks.flatMap((block) =>
+    hasStarts && !block.hasStarts && block.floats > 0
+      ? [block.bytes, startsOfNone(block.floats)]
+      : [block.bytes],
+  );
+  return Buffer.concat(chunks);
+}
+
 function openGroup(tenant: string): Group {
-  const group = { tenant, chunks: [], bytes: 0, samples: 0 } as unknown as Group;
+  const group = { tenant, blocks: [], bytes: 0, samples: 0 } as unknown as Group;
   group.done = new Promise((resolve, reject) => {
     group.resolve = resolve;
     group.reject = reject;

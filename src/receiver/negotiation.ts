@@ -1,47 +1,69 @@
 // Judges a write request by its headers alone, before its body is read: method of compression, message, size.
-// Remote-Write 1.0 is sent as `application/x-protobuf` with or without `proto=prometheus.WriteRequest`
-// (https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/, "Protocol"); media types by RFC 9110, section 8.3.
+// Remote-Write 1.0 is sent as `application/x-protobuf` with or without `proto=prometheus.WriteRequest`, 2.0 with
+// `proto=io.prometheus.write.v2.Request` (https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/, "Protocol");
+// media types by RFC 9110, section 8.3. No other header has a say: senders forget the version header.
 
 import type { IncomingHttpHeaders } from 'node:http';
 import { BODY_BYTES_MAX } from '../limits.js';
+import type { Version } from './bad-request.js';
 
 export interface Refusal {
   status: 413 | 415;
   message: string;
 }
 
-const VERSION_1 = 'prometheus.WriteRequest';
-const VERSION_2 = 'io.prometheus.write.v2.Request';
-
-/** Undefined when the body may be read. */
-export function negotiate(headers: IncomingHttpHeaders): Refusal | undefined {
-  return (
-    judgeType(headers['content-type']) ??
-    judgeEncoding(headers['content-encoding']) ??
-    judgeLength(headers['content-length'])
-  );
+export interface Negotiated {
+  /** Undefined when type or encoding are not understood: then the sender may fall back to another. */
+  version: Version | undefined;
+  /** Undefined when the body may be read. */
+  refusal: Refusal | undefined;
 }
 
-function judgeType(header: string | undefined): Refusal | undefined {
-  if (header === undefined || header.trim() === '') return undefined;
-  const [type = '', ...parameters] = header.split(';').map((part) => part.trim());
+const VERSIONS = new Map<string, Version>([
+  ['prometheus.WriteRequest', 1],
+  ['io.prometheus.write.v2.Request', 2],
+]);
+const MESSAGES = [...VERSIONS.keys()].join(' or ');
+/** One parameter: a name, and perhaps a value that is a token or a quoted string. */
+const PARAMETER = /;\s*([^\s;="]*)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^;]*))?/g;
+
+export function negotiate(headers: IncomingHttpHeaders): Negotiated {
+  const judged = judgeType(headers['content-type']);
+  if (typeof judged !== 'number') return { version: undefined, refusal: judged };
+  const refusal = judgeEncoding(headers['content-encoding']);
+  if (refusal !== undefined) return { version: undefined, refusal };
+  return { version: judged, refusal: judgeLength(headers['content-length']) };
+}
+
+function judgeType(header: string | undefined): Version | Refusal {
+  if (header === undefined || header.trim() === '') return 1;
+  const type = header.split(';', 1)[0]!.trim();
   if (type.toLowerCase() !== 'application/x-protobuf') {
     return unsupported(`Content-Type ${quote(type)} is not supported; send application/x-protobuf`);
   }
-  for (const parameter of parameters) {
-    const [name = '', value] = splitOnce(parameter);
-    if (value === undefined)
+  let message: string | undefined;
+  for (const [whole, name = '', value] of header.matchAll(PARAMETER)) {
+    // RFC 9110 allows an empty parameter, as in "a/b;".
+    if (whole.slice(1).trim() === '') continue;
+    if (value === undefined) {
       return unsupported(`Content-Type parameter ${quote(name)} has no value`);
+    }
     if (name.toLowerCase() !== 'proto') continue;
-    const message = value.replace(/^"(.*)"$/, '$1');
-    if (message === VERSION_2) {
-      return unsupported(`Remote-write 2.0 (${VERSION_2}) is not supported; send ${VERSION_1}`);
+    const text = unquote(value.trim());
+    if (message !== undefined && message !== text) {
+      return unsupported(`Content-Type names two messages; send ${MESSAGES}`);
     }
-    if (message !== VERSION_1) {
-      return unsupported(`Message ${quote(message)} is not supported; send ${VERSION_1}`);
-    }
+    message = text;
   }
-  return undefined;
+  if (message === undefined) return 1;
+  return (
+    VERSIONS.get(message) ??
+    unsupported(`Message ${quote(message)} is not supported; send ${MESSAGES}`)
+  );
+}
+
+function unquote(value: string): string {
+  return value.startsWith('"') ? value.slice(1, -1).replace(/\\(.)/g, '$1') : value;
 }
 
 function judgeEncoding(header: string | undefined): Refusal | undefined {
@@ -59,13 +81,6 @@ function judgeLength(header: string | undefined): Refusal | undefined {
 
 function unsupported(message: string): Refusal {
   return { status: 415, message };
-}
-
-function splitOnce(parameter: string): [string, string | undefined] {
-  const at = parameter.indexOf('=');
-  return at < 0
-    ? [parameter, undefined]
-    : [parameter.slice(0, at).trim(), parameter.slice(at + 1).trim()];
 }
 
 /** A header value as text that cannot break a line or a log. */

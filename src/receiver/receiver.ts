@@ -2,16 +2,19 @@
 // are sent only after every sample that they do not name is durable, and whatever a retry may mend is 503. (Prometheus
 // retries 5xx for ever and by default drops on 429.)
 
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { OperatingError } from '../errors.js';
-import type { Logger } from '../http-server.js';
-import { type HttpReply, type HttpRequest, type HttpServer, PLAIN } from '../http-server.js';
+import type { HttpReply, HttpRequest, HttpServer, Logger } from '../http-server.js';
 import { APPEND_BYTES_MAX } from '../limits.js';
 import type { Log } from '../log/log.js';
 import type { Metrics } from '../metrics.js';
+import { ONLY_TENANT } from '../tenant.js';
+import { type Answer, NOTHING_WRITTEN, rejection, sayWritten, send } from './answer.js';
 import { Appender, overloaded } from './appender.js';
+import { BadRequest, type Version } from './bad-request.js';
 import { BodyBudget, BodyRefused } from './body.js';
 import { negotiate } from './negotiation.js';
-import { BadRequest, type Decoded, type WasmDecoder } from './wasm-decoder.js';
+import type { Decoded, WasmDecoder } from './wasm-decoder.js';
 
 export interface ReceiverParts {
   log: Log;
@@ -25,19 +28,16 @@ export interface Receiver {
   routes(server: HttpServer): void;
   /** Bytes decoded and not yet durable. */
   waitingBytes(): number;
+  /** From the next request on. */
+  useDecoder(next: WasmDecoder): void;
 }
 
-interface Answer {
-  status: number;
-  message?: string;
-  close?: boolean;
-}
-
-const ANSWER_BYTES_MAX = 1024;
+const PATHS = ['/api/v1/write', '/api/v1/push'];
 const LOG_EVERY_MS = 10_000;
 
 export function createReceiver(parts: ReceiverParts): Receiver {
-  const { log, decoder, metrics, logger, clock } = parts;
+  const { log, metrics, logger, clock } = parts;
+  let { decoder } = parts;
   const budget = new BodyBudget();
   // A request decoded before a failed append may count on announcements that were lost with it: it is answered 503
   // even when its own samples are durable, and everything decoded from now on announces its series again.
@@ -47,14 +47,21 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     decoder.forgetAnnouncements();
   });
   let complainedAt = 0;
+  const count = countersOf(metrics);
+  // Senders that wait for a word before they send the body: they get it when the headers are found good.
+  const waiting = new WeakMap<IncomingMessage, ServerResponse>();
 
-  async function write(request: HttpRequest): Promise<Answer> {
-    const refusal = negotiate(request.raw.headers);
-    if (refusal !== undefined) return { ...refusal, close: true };
+  async function write(request: HttpRequest, reply: HttpReply): Promise<Answer> {
+    const { version, refusal } = negotiate(request.raw.headers);
+    // Said now, so that whatever comes up, a 2.0 sender is told that nothing was written.
+    if (version === 2) sayWritten(reply, NOTHING_WRITTEN);
+    if (version === undefined || refusal !== undefined) return { ...refusal!, close: true };
     if (appender.bytes > APPEND_BYTES_MAX / 2) {
       return { status: 503, message: overloaded().message, close: true };
     }
+    const { tenant = ONLY_TENANT, spend } = request.admission;
     try {
+      waiting.get(request.raw)?.writeContinue();
       const body = await budget.read(request.raw);
       const region = decoder.input(body.bytes);
       let at = 0;
@@ -62,7 +69,9 @@ export function createReceiver(parts: ReceiverParts): Receiver {
         region.set(chunk, at);
         at += chunk.length;
       }
-      return await append(decoder.decode(body.bytes, { tenant: '', nowMs: clock() }));
+      const decoded = decoder.decode(body.bytes, { tenant, nowMs: clock(), version });
+      spend(decoded.received);
+      return await append(decoded, { tenant, version });
     } catch (error) {
       if (error instanceof BodyRefused) return { ...refused(error), close: true };
       if (error instanceof BadRequest) return refused(error);
@@ -74,18 +83,25 @@ export function createReceiver(parts: ReceiverParts): Receiver {
   }
 
   /** Everything read from `decoded` is read before the first await: the next request overwrites it. */
-  async function append(decoded: Decoded): Promise<Answer> {
+  async function append(
+    decoded: Decoded,
+    { tenant, version }: { tenant: string; version: Version },
+  ): Promise<Answer> {
     const begunIn = epoch;
     const { received } = decoded;
+    const written = version === 2 ? decoded.written : undefined;
     const answer: Answer =
-      decoded.rejectedCount === 0 ? { status: 204 } : { status: 400, message: rejection(decoded) };
+      decoded.rejectedCount === 0
+        ? { status: 204, written }
+        : { status: 400, written, message: rejection(decoded) };
+    count(decoded);
     metrics.exemplars.inc(decoded.exemplars);
     metrics.cacheClears.set(decoder.cacheClears);
     const reasons = Object.entries({ ...decoded.rejected, ...decoded.leftOut });
-    const appends = decoded.blocks.map(({ partition, bytes, samples }) =>
-      appender.add(partition, { tenant: '', bytes, samples }).then(
+    const appends = decoded.blocks.map(({ partition, ...block }) =>
+      appender.add(partition, { tenant, ...block }).then(
         () => undefined,
-        (error: unknown) => ({ samples, error }),
+        (error: unknown) => ({ samples: block.samples, error }),
       ),
     );
     const failures = (await Promise.all(appends)).filter((failure) => failure !== undefined);
@@ -117,26 +133,47 @@ export function createReceiver(parts: ReceiverParts): Receiver {
 
   return {
     waitingBytes: () => appender.bytes,
-    routes(server) {
-      // A scope of its own: here bodies are streams that nobody parses, elsewhere they are JSON.
-      void server.register(async (scope) => {
-        scope.removeAllContentTypeParsers();
-        scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
-        for (const path of ['/api/v1/write', '/api/v1/push']) {
-          scope.post(path, async (request, reply) => send(reply, await write(request)));
-          scope.route({
-            method: ['GET', 'HEAD', 'PUT', 'DELETE', 'PATCH'],
-            url: path,
-            handler: (_request, reply) =>
-              send(reply.header('Allow', 'POST'), {
-                status: 405,
-                message: 'Only POST is allowed here',
-              }),
-          });
-        }
-      });
+    useDecoder(next) {
+      decoder = next;
+      // It may have been in use before, and what it announced then may have been lost since.
+      decoder.forgetAnnouncements();
     },
+    routes: (server) => addRoutes(server, { write, waiting }),
   };
+}
+
+function addRoutes(
+  server: HttpServer,
+  {
+    write,
+    waiting,
+  }: {
+    write: (request: HttpRequest, reply: HttpReply) => Promise<Answer>;
+    waiting: WeakMap<IncomingMessage, ServerResponse>;
+  },
+): void {
+  server.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    if (PATHS.some((path) => request.url?.startsWith(path))) waiting.set(request, response);
+    else response.writeContinue();
+    server.server.emit('request', request, response);
+  });
+  // A scope of its own: here bodies are streams that nobody parses, elsewhere they are JSON.
+  void server.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
+    for (const path of PATHS) {
+      scope.post(path, async (request, reply) => send(reply, await write(request, reply)));
+      scope.route({
+        method: ['GET', 'HEAD', 'PUT', 'DELETE', 'PATCH'],
+        url: path,
+        handler: (_request, reply) =>
+          send(reply.header('Allow', 'POST'), {
+            status: 405,
+            message: 'Only POST is allowed here',
+          }),
+      });
+    }
+  });
 }
 
 /** The connection ended before the body did. */
@@ -148,32 +185,41 @@ function refused(error: BadRequest | BodyRefused): Answer {
   return { status: error.status, message: error.message };
 }
 
-function send(reply: HttpReply, answer: Answer): HttpReply {
-  void reply.code(answer.status);
-  if (answer.close === true) void reply.header('Connection', 'close');
-  if (answer.status === 503) void reply.header('Retry-After', '1');
-  if (answer.message === undefined) return reply.send();
-  const text = Buffer.from(`${answer.message}\n`).subarray(0, ANSWER_BYTES_MAX).toString();
-  // A character cut in two by the limit would otherwise become a replacement character.
-  return reply.type(PLAIN).send(text.replace(/\ufffd+$/, ''));
-}
-
-/** `3 of 2000 samples rejected: 2 no metric name, 1 duplicate label; first: {...}` */
-function rejection(decoded: Decoded): string {
-  const counts = Object.entries(decoded.rejected)
-    .filter(([, count]) => count > 0)
-    .map(([reason, count]) => `${count} ${words(reason)}`);
-  const bare = decoded.rejectedCount - sum(decoded.rejected);
-  if (bare > 0) counts.push(`${bare} series without samples`);
-  const first = decoded.firstRejects.map(({ reason, series }) => `${words(reason)}: ${series}`);
-  const total = sum(decoded.rejected);
-  return `${total} of ${decoded.received} samples rejected: ${counts.join(', ')}; first: ${first.join('; ')}`;
-}
-
-function words(reason: string): string {
-  return reason.replaceAll('_', ' ');
-}
-
-function sum(counts: Record<string, number>): number {
-  return Object.values(counts).reduce((total, count) => total + count, 0);
+/** Rare things that are no samples, and so no part of received = logged + rejected. */
+function countersOf(metrics: Metrics): (decoded: Decoded) => void {
+  const parts = new Map<string, number>();
+  let oddTables = 0;
+  let unkept = 0;
+  metrics.observe(
+    'counter',
+    {
+      name: 'treeline_parts_rejected_total',
+      help: 'Rejected parts of requests that are no samples: series without any, exemplars, metadata',
+      labels: ['reason'],
+    },
+    () => [...parts].map(([reason, value]) => ({ labels: { reason }, value })),
+  );
+  metrics.observe(
+    'counter',
+    {
+      name: 'treeline_odd_symbol_tables_total',
+      help: 'Remote-write 2.0 requests whose first symbol is not the empty string',
+    },
+    () => [{ labels: {}, value: oddTables }],
+  );
+  metrics.observe(
+    'counter',
+    {
+      name: 'treeline_metadata_unkept_total',
+      help: 'Types and units for which there was no room; their series are scored by their names',
+    },
+    () => [{ labels: {}, value: unkept }],
+  );
+  return (decoded) => {
+    for (const [reason, value] of Object.entries(decoded.rejectedOther)) {
+      if (value > 0) parts.set(reason, (parts.get(reason) ?? 0) + value);
+    }
+    if (decoded.hasOddFirstSymbol) oddTables++;
+    unkept += decoded.familiesLeftOut + decoded.unitsLeftOut;
+  };
 }

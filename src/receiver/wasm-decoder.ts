@@ -8,16 +8,27 @@ import {
   ANNOUNCE_INTERVAL_MS,
   BODY_BYTES_MAX,
   DECODED_BYTES_MAX,
+  FAMILY_ENTRIES,
   FUTURE_MS_MAX,
+  HISTOGRAM_BYTES_MAX,
   LABEL_NAME_BYTES_MAX,
   LABEL_VALUE_BYTES_MAX,
   LABELS_PER_SERIES_MAX,
+  REQUEST_EXEMPLARS_MAX,
+  REQUEST_LABEL_BYTES_MAX,
+  REQUEST_METADATA_MAX,
+  REQUEST_REFERENCES_MAX,
   REQUEST_SAMPLES_MAX,
   REQUEST_SERIES_MAX,
+  REQUEST_SYMBOLS_MAX,
   SERIES_CACHE_ENTRIES,
   TENANT_BYTES_MAX,
+  UNIT_BYTES_MAX,
+  UNITS_MAX,
 } from '../limits.js';
-import { type Label, seriesText } from '../series.js';
+import type { Label } from '../series.js';
+import { badRequest, type Version } from './bad-request.js';
+import { LabelTexts } from './label-texts.js';
 
 export interface DecoderSettings {
   partitions: number;
@@ -41,87 +52,85 @@ export const REJECT_REASONS = [
   'label_name_too_long',
   'label_value_too_long',
   'too_far_in_future',
-  'native_histogram',
   'no_samples',
+  'odd_references',
+  'reference_out_of_range',
+  'histogram_malformed',
+  'histogram_too_long',
+  'histogram_schema',
+  'histogram_span_offset',
+  'histogram_span_mismatch',
+  'histogram_negative_bucket',
+  'histogram_count_mismatch',
+  'histogram_custom_bounds',
+  'histogram_custom_parts',
+  'histogram_stray_bounds',
+  'invalid_exemplar',
+  'invalid_metadata',
 ] as const;
 export type RejectReason = (typeof REJECT_REASONS)[number];
 
 export interface Block {
   partition: number;
+  /** Float samples and native histograms. */
   samples: number;
+  /** Of them float samples, and whether they have a column of start timestamps. */
+  floats: number;
+  hasStarts: boolean;
   /** A SampleBlock, in linear memory: valid until the next decode. */
   bytes: Uint8Array;
+}
+
+/** What the sender may take for stored: what is in the blocks, and what a rule of ours leaves out. */
+export interface Written {
+  samples: number;
+  histograms: number;
+  exemplars: number;
 }
 
 export interface Decoded {
   /** Float samples and native histograms: those in the blocks, left out and rejected, together. */
   received: number;
+  written: Written;
   blocks: Block[];
-  /** Samples of series that were told not to be kept. */
+  /** Samples and histograms of series that were told not to be kept. */
   leftOut: Record<Disposition, number>;
-  /** Samples. */
+  /** Samples and histograms. */
   rejected: Record<RejectReason, number>;
-  /** Samples, and series that had none. */
+  /** Series that had none, exemplars and metadata. */
+  rejectedOther: Record<RejectReason, number>;
+  /** Of both. */
   rejectedCount: number;
   /** At most 5. */
   firstRejects: { reason: RejectReason; series: string }[];
   exemplars: number;
   metadata: number;
   newSeries: number;
+  /** The first symbol of a 2.0 request is not the empty string, as the specification wants it. */
+  hasOddFirstSymbol: boolean;
+  /** Families and units for which there was no room. */
+  familiesLeftOut: number;
+  unitsLeftOut: number;
 }
 
-/** A request of which nothing is taken. */
-export class BadRequest extends Error {
-  readonly status: 400 | 413;
-  /** For a metric's label: bad_snappy, bad_protobuf or too_large. */
-  readonly reason: string;
-
-  constructor(reason: 'bad_snappy' | 'bad_protobuf' | 'too_large', message: string) {
-    super(message);
-    this.name = 'BadRequest';
-    this.status = reason === 'too_large' ? 413 : 400;
-    this.reason = reason;
-  }
-}
-
-const SERIES_TEXT_CHARS_MAX = 200;
-/** More of a name or value than this is not shown in a message. */
-const SHOWN_BYTES_MAX = 256;
 const PAGE_BYTES = 65_536;
 
-// Both in the order of assembly/decode/results.ts, in u32.
-const RESULT_LEFT_OUT = 8;
+// All in the order of assembly/decode/results.ts, in u32.
+const RESULT_LEFT_OUT = 18;
 const RESULT_REJECTED = RESULT_LEFT_OUT + DISPOSITIONS.length;
-const RESULT_FIRST_REJECTS = RESULT_REJECTED + 1 + REJECT_REASONS.length;
+const RESULT_REJECTED_OTHER = RESULT_REJECTED + 1 + REJECT_REASONS.length;
+const RESULT_FIRST_REJECTS = RESULT_REJECTED_OTHER + 1 + REJECT_REASONS.length;
+/** In place of a series: what is rejected belongs to none. */
+const NO_SERIES = 0xffff_ffff;
 // PartitionRecord of assembly/decode/layout.ts, in u32.
-const PARTITION_WORDS = 8;
-const SPAN_WORDS = 4;
-
-/** By failure code, from 1: assembly/decode/failure.ts. */
-const FAILURES: readonly (readonly ['bad_snappy' | 'bad_protobuf' | 'too_large', string])[] = [
-  ['bad_snappy', 'The body is empty'],
-  ['bad_snappy', 'The body is in the framed snappy format, the block format is wanted'],
-  ['bad_snappy', 'The body is not a snappy block: its declared length is malformed'],
-  ['too_large', `The body declares more than ${DECODED_BYTES_MAX} decoded bytes`],
-  ['bad_snappy', 'The body is not a snappy block: an element is cut off'],
-  ['bad_snappy', 'The body is not a snappy block: it decodes to more than it declares'],
-  ['bad_snappy', 'The body is not a snappy block: a copy reaches outside what is decoded'],
-  ['bad_snappy', 'The body is not a snappy block: it decodes to less than it declares'],
-  ['bad_protobuf', 'The request is not a WriteRequest: a field runs past the end of its message'],
-  ['bad_protobuf', 'The request is not a WriteRequest: a varint is longer than 10 bytes'],
-  ['bad_protobuf', 'The request is not a WriteRequest: a tag is invalid'],
-  ['bad_protobuf', 'The request is not a WriteRequest: groups are nested too deep'],
-  ['bad_protobuf', 'The request is not a WriteRequest: a group ends that was not begun'],
-  ['too_large', `The request has more than ${REQUEST_SERIES_MAX} series`],
-  ['too_large', `The request has more than ${REQUEST_SAMPLES_MAX} samples`],
-];
+const PARTITION_WORDS = 13;
 
 /** What assembly/decode/index.ts exports. Positions and counts; no call grows the memory. */
 interface DecodeExports {
   placeRegions(): number;
   addName(start: number, bytes: number, stripped: boolean): number;
   addPartitionSet(bits: number): void;
-  decode(bodyBytes: number, tenantBytes: number, nowMs: number): number;
+  decode(bodyBytes: number, tenantBytes: number, nowMs: number, version: number): number;
   emit(): void;
   newSeries(index: number): number;
   settle(series: number, disposition: number): void;
@@ -142,13 +151,12 @@ export class WasmDecoder {
   readonly #exports: DecodeExports;
   readonly #settings: DecoderSettings;
   /**
-   * The whole memory, three times: bytes for the host, text, numbers. It never grows, so they stay
-   * valid.
+   * The whole memory, twice: as bytes and as numbers. It never grows, so they stay valid.
    */
   readonly #bytes: Uint8Array;
-  readonly #text: Buffer;
   readonly #words: Uint32Array;
   readonly #encoder = new TextEncoder();
+  readonly #texts: LabelTexts;
 
   constructor(module: WebAssembly.Module, settings: DecoderSettings) {
     // A first instance only says how much memory these settings need: a module cannot tell without
@@ -162,7 +170,7 @@ export class WasmDecoder {
     this.#exports = exports;
     this.#settings = settings;
     this.#bytes = new Uint8Array(memory.buffer);
-    this.#text = Buffer.from(memory.buffer);
+    this.#texts = new LabelTexts(memory.buffer);
     this.#words = new Uint32Array(memory.buffer);
     this.#addNames();
   }
@@ -182,16 +190,20 @@ export class WasmDecoder {
   }
 
   /** Throws BadRequest when nothing of the request can be taken. */
-  decode(bytes: number, options: { tenant: string; nowMs: number }): Decoded {
-    const { tenant, nowMs } = options;
+  decode(bytes: number, options: { tenant: string; nowMs: number; version?: Version }): Decoded {
+    const { tenant, nowMs, version = 1 } = options;
     const tenantStart = this.#exports.tenantStart();
     const room = this.#bytes.subarray(tenantStart, tenantStart + TENANT_BYTES_MAX);
     const tenantText = this.#encoder.encodeInto(tenant, room);
     assert.equal(tenantText.read, tenant.length, 'the tenant is longer than TENANT_BYTES_MAX');
-    const newSeries = this.#exports.decode(bytes, tenantText.written, nowMs);
-    if (newSeries < 0) throw this.#badRequest();
-    for (let i = 0; i < newSeries; i++) this.#classify(this.#exports.newSeries(i));
+    const newSeries = this.#exports.decode(bytes, tenantText.written, nowMs, version);
+    if (newSeries < 0) {
+      const [code, at] = [this.#exports.failureCode(), this.#exports.failurePosition()];
+      throw badRequest(version, { code, at });
+    }
+    for (let i = 0; i < newSeries; i++) this.#classify(this.#exports.newSeries(i), version);
     if (newSeries > 0) this.#exports.emit();
+    this.#texts.clear();
     return this.#decoded(newSeries);
   }
 
@@ -221,92 +233,51 @@ export class WasmDecoder {
     }
   }
 
-  #classify(series: number): void {
-    const disposition = this.#settings.classify(this.#keptLabels(series));
+  #classify(series: number, version: Version): void {
+    const count = this.#exports.labelsOf(series, true);
+    const spansAt = this.#exports.spansStart();
+    const labels =
+      version === 1 ? this.#texts.sent(spansAt, count) : this.#texts.ofSymbols(spansAt, count);
+    const disposition = this.#settings.classify(labels);
     this.#exports.settle(series, DISPOSITIONS.indexOf(disposition));
   }
 
-  /** The labels of a valid series that make it. */
-  #keptLabels(series: number): Label[] {
-    const count = this.#exports.labelsOf(series, true);
-    const words = this.#words;
-    const first = this.#exports.spansStart() >> 2;
-    const last = first + count * SPAN_WORDS;
-    let start = Number.POSITIVE_INFINITY;
-    let end = 0;
-    for (let at = first; at < last; at += SPAN_WORDS) {
-      start = Math.min(start, words[at]!, words[at + 2]!);
-      end = Math.max(end, words[at]! + words[at + 1]!, words[at + 2]! + words[at + 3]!);
-    }
-    // One string for all, cut into labels, takes a third of the time of a string for each; if all
-    // is ASCII.
-    const text = this.#text.toString('latin1', start, end);
-    const isAscii = !/[\x80-\xff]/.test(text);
-    const labels: Label[] = [];
-    for (let at = first; at < last; at += SPAN_WORDS) {
-      const name = words[at]!;
-      const value = words[at + 2]!;
-      const nameEnd = name + words[at + 1]!;
-      const valueEnd = value + words[at + 3]!;
-      if (isAscii) {
-        labels.push({
-          name: text.slice(name - start, nameEnd - start),
-          value: text.slice(value - start, valueEnd - start),
-        });
-      } else {
-        labels.push({
-          name: this.#text.toString('utf8', name, nameEnd),
-          value: this.#text.toString('utf8', value, valueEnd),
-        });
-      }
-    }
-    return labels;
-  }
-
-  /** The labels of a rejected series as they were sent, long ones cut. */
-  #shownLabels(series: number): Label[] {
+  #shown(series: number): string {
     const count = this.#exports.labelsOf(series, false);
-    const labels: Label[] = [];
-    let at = this.#exports.spansStart() >> 2;
-    for (let i = 0; i < count; i++, at += SPAN_WORDS) {
-      labels.push({
-        name: this.#shownText(this.#words[at]!, this.#words[at + 1]!),
-        value: this.#shownText(this.#words[at + 2]!, this.#words[at + 3]!),
-      });
-    }
-    return labels;
-  }
-
-  #shownText(start: number, bytes: number): string {
-    if (bytes <= SHOWN_BYTES_MAX) return this.#text.toString('utf8', start, start + bytes);
-    // Cut before a character, not within one: a continuation byte is 10xxxxxx.
-    let end = start + SHOWN_BYTES_MAX;
-    while (end > start && (this.#bytes[end]! & 0xc0) === 0x80) end--;
-    return `${this.#text.toString('utf8', start, end)}…`;
+    return this.#texts.shown(this.#exports.spansStart(), count);
   }
 
   #decoded(newSeries: number): Decoded {
     const words = this.#words;
     const at = this.#exports.resultsAt() >> 2;
     const firstRejects: Decoded['firstRejects'] = [];
-    for (let i = 0; i < words[at + 7]!; i++) {
+    for (let i = 0; i < words[at + 8]!; i++) {
       const reject = at + RESULT_FIRST_REJECTS + 2 * i;
-      const labels = this.#shownLabels(words[reject + 1]!);
+      const series = words[reject + 1]!;
       firstRejects.push({
         reason: REJECT_REASONS[words[reject]! - 1]!,
-        series: shown(seriesText(labels)),
+        series: series === NO_SERIES ? '' : this.#shown(series),
       });
     }
     return {
       received: words[at]!,
+      written: {
+        samples: words[at + 9]!,
+        histograms: words[at + 10]!,
+        exemplars: words[at + 11]!,
+      },
       blocks: this.#blocks(),
       leftOut: countersOf(DISPOSITIONS, words, at + RESULT_LEFT_OUT),
       rejected: countersOf(REJECT_REASONS, words, at + RESULT_REJECTED + 1),
-      rejectedCount: words[at + 6]!,
+      rejectedOther: countersOf(REJECT_REASONS, words, at + RESULT_REJECTED_OTHER + 1),
+      rejectedCount: words[at + 7]!,
       firstRejects,
-      exemplars: words[at + 3]!,
-      metadata: words[at + 4]!,
+      exemplars: words[at + 4]!,
+      metadata: words[at + 5]!,
       newSeries,
+      hasOddFirstSymbol: words[at + 15] === 1,
+      familiesLeftOut: words[at + 16]!,
+      unitsLeftOut: words[at + 17]!,
     };
   }
 
@@ -314,22 +285,17 @@ export class WasmDecoder {
     const blocks: Block[] = [];
     let at = this.#exports.partitionsStart() >> 2;
     for (let partition = 0; partition < this.#settings.partitions; partition++) {
-      const samples = this.#words[at]!;
-      const start = this.#words[at + 2]!;
+      const floats = this.#words[at]!;
+      const samples = floats + this.#words[at + 1]!;
       if (samples > 0) {
-        const bytes = this.#bytes.subarray(start, start + this.#words[at + 3]!);
-        blocks.push({ partition, samples, bytes });
+        const hasStarts = this.#words[at + 2]! > 0;
+        const start = this.#words[at + 3]!;
+        const bytes = this.#bytes.subarray(start, start + this.#words[at + 4]!);
+        blocks.push({ partition, samples, floats, hasStarts, bytes });
       }
       at += PARTITION_WORDS;
     }
     return blocks;
-  }
-
-  #badRequest(): BadRequest {
-    const [reason, sentence] = FAILURES[this.#exports.failureCode() - 1]!;
-    const unit = reason === 'bad_snappy' ? 'byte' : 'decoded byte';
-    const where = reason === 'too_large' ? '' : `, at ${unit} ${this.#exports.failurePosition()}`;
-    return new BadRequest(reason, `${sentence}${where}`);
   }
 }
 
@@ -357,6 +323,15 @@ function instantiate(
     partitions,
     FUTURE_MS_MAX,
     ANNOUNCE_INTERVAL_MS,
+    REQUEST_SYMBOLS_MAX,
+    REQUEST_REFERENCES_MAX,
+    REQUEST_LABEL_BYTES_MAX,
+    REQUEST_EXEMPLARS_MAX,
+    REQUEST_METADATA_MAX,
+    HISTOGRAM_BYTES_MAX,
+    FAMILY_ENTRIES,
+    UNITS_MAX,
+    UNIT_BYTES_MAX,
   ];
   new Uint32Array(memory.buffer, exports.settingsStart(), limits.length).set(limits);
   return { exports, needed: exports.placeRegions() };
@@ -370,17 +345,4 @@ function countersOf<Name extends string>(
   const counters = {} as Record<Name, number>;
   for (let i = 0; i < names.length; i++) counters[names[i]!] = words[start + i]!;
   return counters;
-}
-
-/**
- * For one line of a message: no control or format character that could break it, and no more than
- * fits.
- */
-function shown(text: string): string {
-  const escaped = text.replace(
-    /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-  if (escaped.length <= SERIES_TEXT_CHARS_MAX) return escaped;
-  return `${escaped.slice(0, SERIES_TEXT_CHARS_MAX - 1).replace(/[\ud800-\udbff]$/, '')}…`;
 }

@@ -16,7 +16,8 @@ import { CHECKPOINTS_KEPT, CHUNK_BYTES } from '../limits.js';
 import type { StateStore } from '../state/state-store.js';
 import { OUTCOMES, type Partition } from './partition.js';
 
-export const CHECKPOINT_VERSION = 1;
+/** 2: with histograms. Version 1 is read as a state without any. */
+export const CHECKPOINT_VERSION = 2;
 const ENTRY_BYTES = 28;
 const MANIFEST = '/manifest';
 
@@ -33,6 +34,7 @@ export interface Snapshot {
   offset: number;
   manifest: Checkpoint;
   dictionary: Uint8Array;
+  histograms: Uint8Array;
   records: Uint8Array;
 }
 
@@ -40,6 +42,7 @@ export interface Snapshot {
 export function takeSnapshot(partition: Partition, lineage: Lineage, offset: number): Snapshot {
   const { slots, forest, counts } = partition;
   const dictionary = encodeDictionary(partition);
+  const histograms = partition.histograms.encode();
   const records = forest.records(slots.slotEnd).slice();
   const manifest = create(CheckpointSchema, {
     version: CHECKPOINT_VERSION,
@@ -57,12 +60,14 @@ export function takeSnapshot(partition: Partition, lineage: Lineage, offset: num
     entryEnd: slots.entryEnd,
     slotEnd: slots.slotEnd,
     dictionaryBytes: dictionary.length,
+    histogramBytes: histograms.length,
   });
-  return { offset, manifest, dictionary, records };
+  return { offset, manifest, dictionary, histograms, records };
 }
 
 /** SHA-256 over everything that the next sample's score depends on, and the counters. Not over who wrote it. */
-export function stateHash({ manifest, dictionary, records }: Snapshot): Uint8Array {
+export function stateHash(snapshot: Snapshot): Uint8Array {
+  const { manifest, dictionary, histograms, records } = snapshot;
   const header = new DataView(new ArrayBuffer(8 * (5 + OUTCOMES.length)));
   const fields = [
     Number(manifest.offset),
@@ -78,13 +83,14 @@ export function stateHash({ manifest, dictionary, records }: Snapshot): Uint8Arr
   return createHash('sha256')
     .update(Buffer.from(header.buffer))
     .update(dictionary)
+    .update(histograms)
     .update(records)
     .digest();
 }
 
 export async function writeCheckpoint(store: StateStore, snapshot: Snapshot): Promise<void> {
   const { manifest } = snapshot;
-  const whole = Buffer.concat([snapshot.dictionary, snapshot.records]);
+  const whole = Buffer.concat([snapshot.dictionary, snapshot.histograms, snapshot.records]);
   const prefix = prefixOf(manifest.partition, snapshot.offset);
   for (let from = 0; from < whole.length; from += CHUNK_BYTES) {
     const bytes = whole.subarray(from, from + CHUNK_BYTES);
@@ -174,7 +180,7 @@ function unfit(manifest: Checkpoint, partition: Partition, lineage: Lineage): st
   if (manifest.recordBytes !== forest.recordBytes) return 'of another record size';
   if (manifest.seed !== lineage.seed) return 'of another table of trees';
   if (manifest.slotEnd > partition.slots.limits.slotsMax)
-    return 'of more series than limits.series admits';
+    return 'of more series than the ceiling admits';
   return undefined;
 }
 
@@ -221,7 +227,9 @@ function encodeDictionary(partition: Partition): Uint8Array {
 function fill(partition: Partition, manifest: Checkpoint, whole: Buffer): void {
   const { slots, forest } = partition;
   const dictionary = whole.subarray(0, manifest.dictionaryBytes);
-  const records = whole.subarray(manifest.dictionaryBytes);
+  const recordsAt = manifest.dictionaryBytes + manifest.histogramBytes;
+  const histograms = whole.subarray(manifest.dictionaryBytes, recordsAt);
+  const records = whole.subarray(recordsAt);
   assert.equal(records.length, manifest.slotEnd * manifest.recordBytes);
   for (let at = 0; at < dictionary.length; ) {
     const length = dictionary.readUInt32LE(at + 24);
@@ -237,6 +245,7 @@ function fill(partition: Partition, manifest: Checkpoint, whole: Buffer): void {
   }
   slots.finishRestore(manifest.entryEnd, manifest.slotEnd);
   forest.restore(records);
+  if (histograms.length > 0) partition.histograms.restore(histograms);
   for (const outcome of OUTCOMES) partition.counts[outcome] = manifest.outcomes?.[outcome] ?? 0;
   partition.gapRecords = manifest.outcomes?.gapRecords ?? 0;
   partition.streamTimeMs = manifest.streamTimeMs;

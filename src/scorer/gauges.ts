@@ -16,9 +16,12 @@ export interface Scrape {
   /** The scraper said `escaping=allow-utf-8`. */
   isUtf8: boolean;
   matches: (labels: readonly Label[]) => boolean;
+  /** Whose series are shown. */
+  tenant: string;
 }
 
 interface Shown {
+  tenant: string;
   labels: Label[];
   text: string;
   utf8Text: string;
@@ -27,11 +30,14 @@ interface Shown {
 }
 
 interface Group {
+  tenant: string;
   namespace: string;
   job: string;
   series: number;
   flagged: number;
 }
+
+type GroupNames = Pick<Group, 'tenant' | 'namespace' | 'job'>;
 
 interface Part {
   partition: Partition;
@@ -60,9 +66,12 @@ export class Gauges {
   #shownCount = 0;
   /** Series left out because there are too many. */
   hidden = 0;
+  /** How long a series is shown after its anomaly closed; for those that close from now on. */
+  lingerMs: number;
 
   constructor(settings: GaugeSettings, clock: () => number) {
     this.#settings = settings;
+    this.lingerMs = settings.lingerMs;
     this.#clock = clock;
   }
 
@@ -79,7 +88,11 @@ export class Gauges {
     const { partition, groups } = this.#part(index);
     if (partition.slots.slotOf(entry) === NO_SLOT) return;
     const labels = partition.labels(entry);
-    const group = this.#groupOf(labelValue(labels, 'namespace'), labelValue(labels, 'job'));
+    const group = this.#groupOf({
+      tenant: partition.tenant(entry),
+      namespace: labelValue(labels, 'namespace'),
+      job: labelValue(labels, 'job'),
+    });
     group.series++;
     groups.set(entry, group);
     if (this.#settings.scores === 'all') this.#show(index, entry, labels);
@@ -92,7 +105,7 @@ export class Gauges {
     if (group === undefined) return;
     groups.delete(entry);
     group.series--;
-    if (group.series === 0) this.#groups.delete(groupKey(group.namespace, group.job));
+    if (group.series === 0) this.#groups.delete(groupKey(group));
   }
 
   onPhase(index: number, { entry, phase }: PhaseChange): void {
@@ -103,7 +116,7 @@ export class Gauges {
     if (group !== undefined) group.flagged--;
     const shown = part.shown.get(entry);
     if (shown !== undefined && this.#settings.scores === 'flagged') {
-      shown.untilMs = this.#clock() + this.#settings.lingerMs;
+      shown.untilMs = this.#clock() + this.lingerMs;
     }
   }
 
@@ -113,7 +126,7 @@ export class Gauges {
     const rows: { shown: Shown; values: number[] }[] = [];
     for (const { partition, shown } of this.#parts.values()) {
       for (const [entry, one] of shown) {
-        if (!scrape.matches(one.labels)) continue;
+        if (one.tenant !== scrape.tenant || !scrape.matches(one.labels)) continue;
         const { score, flag, expected, lower, upper } = partition.forest.view(
           partition.slots.slotOf(entry),
         );
@@ -135,7 +148,8 @@ export class Gauges {
     }
     slice += '# HELP anomaly_rate Share of the scored series of a group whose anomaly is open\n';
     slice += '# TYPE anomaly_rate gauge\n';
-    for (const { namespace, job, series, flagged } of this.#groups.values()) {
+    for (const { tenant, namespace, job, series, flagged } of this.#groups.values()) {
+      if (tenant !== scrape.tenant) continue;
       const labels = [
         { name: 'detector', value: DETECTOR },
         { name: 'namespace', value: namespace },
@@ -167,7 +181,9 @@ export class Gauges {
     }
     const gaugeLabels = gaugeLabelsOf(labels);
     this.#shownCount++;
-    this.#part(index).shown.set(entry, {
+    const { partition, shown } = this.#part(index);
+    shown.set(entry, {
+      tenant: partition.tenant(entry),
       labels,
       text: render(gaugeLabels, false),
       utf8Text: render(gaugeLabels, true),
@@ -187,14 +203,14 @@ export class Gauges {
     }
   }
 
-  #groupOf(namespace: string, job: string): Group {
-    const key = groupKey(namespace, job);
+  #groupOf(names: GroupNames): Group {
+    const key = groupKey(names);
     let group = this.#groups.get(key);
     if (group === undefined) {
-      // Beyond the limit everything falls into one group, which says so.
-      const isFull = this.#groups.size >= RATE_GROUPS_MAX && job !== OVERFLOW_JOB;
-      if (isFull) return this.#groupOf('', OVERFLOW_JOB);
-      group = { namespace, job, series: 0, flagged: 0 };
+      // Beyond the limit everything of a tenant falls into one group, which says so.
+      const isFull = this.#groups.size >= RATE_GROUPS_MAX && names.job !== OVERFLOW_JOB;
+      if (isFull) return this.#groupOf({ ...names, namespace: '', job: OVERFLOW_JOB });
+      group = { ...names, series: 0, flagged: 0 };
       this.#groups.set(key, group);
     }
     return group;
@@ -259,6 +275,6 @@ function labelValue(labels: readonly Label[], name: string): string {
   return labels.find((label) => label.name === name)?.value ?? '';
 }
 
-function groupKey(namespace: string, job: string): string {
-  return JSON.stringify([namespace, job]);
+function groupKey({ tenant, namespace, job }: GroupNames): string {
+  return JSON.stringify([tenant, namespace, job]);
 }

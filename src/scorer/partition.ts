@@ -4,7 +4,7 @@
 
 import { strict as assert } from 'node:assert';
 import { fromBinary } from '@bufbuild/protobuf';
-import { MetricType, SeriesInfoSchema } from '../gen/sample_block_pb.js';
+import { type SeriesInfo, SeriesInfoSchema } from '../gen/sample_block_pb.js';
 import {
   IDLE_SWEEP_MS,
   KNOWN_PER_SCORED,
@@ -15,8 +15,12 @@ import {
 } from '../limits.js';
 import { type BlockLayout, type Run, readBlock } from '../sample-block.js';
 import type { Label } from '../series.js';
+import { DerivedQueue } from './derived-queue.js';
+import { HistogramSampleReader } from './histogram-sample.js';
+import { Histograms } from './histograms.js';
+import { scoringOf } from './scoring.js';
 import { NO_ENTRY, NO_SLOT, Slots } from './slots.js';
-import type { SeriesKind, WasmForest } from './wasm-forest.js';
+import type { WasmForest } from './wasm-forest.js';
 
 export const OUTCOMES = [
   'applied',
@@ -54,6 +58,7 @@ const CAUSES = ['none', 'novelty', 'magnitude', 'quiet'] as const;
 export class Partition {
   readonly forest: WasmForest;
   readonly slots: Slots;
+  readonly histograms: Histograms;
   readonly counts: Record<Outcome, number> = {
     applied: 0,
     duplicate: 0,
@@ -69,17 +74,37 @@ export class Partition {
   readonly flagged = new Set<number>();
   #hooks: PartitionHooks = { onPhase() {}, onOpened() {}, onRemoved() {} };
   readonly #entries: Uint32Array;
+  /** Columns of a batch: fingerprints, timestamps, values, start timestamps. */
   readonly #scratch: { bytes: Uint8Array; words: Uint32Array }[];
+  /** The values and start timestamps among them. */
+  readonly #numbers: Float64Array;
+  readonly #starts: Uint32Array;
   readonly #timestamps: Uint32Array;
   readonly #values: Uint32Array;
+  /** Values that histograms led to, until they are scored. */
+  readonly #derived: DerivedQueue;
+  readonly #native = new HistogramSampleReader();
 
   constructor(forest: WasmForest, slotsMax: number) {
     this.forest = forest;
     this.slots = new Slots({ slotsMax, entriesMax: slotsMax * KNOWN_PER_SCORED });
     this.#entries = new Uint32Array(forest.batchMax);
-    this.#scratch = [0, 1, 2].map(() => {
+    this.#scratch = [0, 1, 2, 3].map(() => {
       const bytes = new Uint8Array(8 * forest.batchMax);
       return { bytes, words: new Uint32Array(bytes.buffer) };
+    });
+    this.#numbers = new Float64Array(this.#scratch[2]!.words.buffer);
+    this.#starts = this.#scratch[3]!.words;
+    this.#derived = new DerivedQueue(3 * forest.batchMax);
+    this.histograms = new Histograms({
+      announcement: (entry) => this.slots.announcement(entry),
+      room: () => this.slots.room,
+      open: (fingerprint, announcement) => this.#openDerived(fingerprint, announcement),
+      observe: (entry, timestampMs, value) => {
+        this.slots.touch(entry, this.streamTimeMs);
+        this.#derived.push(entry, timestampMs, value);
+      },
+      markStale: (entry, timestampMs) => this.#derived.pushStale(entry, timestampMs),
     });
     this.#timestamps = wordsOf(forest.timestampBytes);
     this.#values = wordsOf(forest.valueBytes);
@@ -94,6 +119,8 @@ export class Partition {
     const layout = readBlock(record);
     for (const { from, to } of layout.series) this.#announce(layout, from, to);
     for (const run of layout.runs) this.#applyRun(layout.bytes, run);
+    for (const place of layout.histograms) this.#applyNative(layout.bytes, place);
+    this.#scoreDerived();
     if (this.streamTimeMs >= this.nextSweepMs) this.#sweep();
   }
 
@@ -124,7 +151,7 @@ export class Partition {
     if (layout.tenant !== '') bytes = withTenant(bytes, layout.tenant);
     const known = this.slots.find(low, high);
     if (known !== NO_ENTRY) {
-      this.#announceAgain(known, bytes, scoring);
+      this.#announceAgain(known, bytes, announced);
       return;
     }
     const options = { isScored: scoring !== undefined, streamTimeMs: this.streamTimeMs };
@@ -138,7 +165,8 @@ export class Partition {
     this.#hooks.onOpened(entry);
   }
 
-  #announceAgain(entry: number, bytes: Uint8Array, scoring: SeriesKind | undefined): void {
+  #announceAgain(entry: number, bytes: Uint8Array, announced: SeriesInfo): void {
+    const scoring = scoringOf(announced.label, announced.type);
     const old = fromBinary(SeriesInfoSchema, this.slots.announcement(entry));
     const before = scoringOf(old.label, old.type);
     const slot = this.slots.slotOf(entry);
@@ -148,15 +176,17 @@ export class Partition {
       this.forest.open(slot, scoring);
     }
     this.slots.replaceAnnouncement(entry, bytes);
+    this.histograms.announce(entry, announced);
   }
 
   #applyRun(bytes: Uint8Array, run: Run): void {
     for (let done = 0; done < run.count; ) {
       const count = Math.min(run.count - done, this.forest.batchMax);
-      const starts = [run.fingerprintAt, run.timestampAt, run.valueAt];
-      for (let column = 0; column < 3; column++) {
-        const from = starts[column]! + 8 * done;
-        this.#scratch[column]!.bytes.set(bytes.subarray(from, from + 8 * count));
+      const places = [run.fingerprintAt, run.timestampAt, run.valueAt, run.startAt];
+      for (const [column, place] of places.entries()) {
+        const scratch = this.#scratch[column]!.bytes;
+        if (place === undefined) scratch.fill(0, 0, 8 * count);
+        else scratch.set(bytes.subarray(place + 8 * done, place + 8 * (done + count)));
       }
       this.#applyBatch(count);
       done += count;
@@ -172,6 +202,7 @@ export class Partition {
       Uint32Array,
     ];
     let used = 0;
+    let unscored = 0;
     for (let i = 0; i < count; i++) {
       const entry = slots.find(fingerprints[2 * i]!, fingerprints[2 * i + 1]!);
       if (entry === NO_ENTRY) {
@@ -185,7 +216,8 @@ export class Partition {
       slots.touch(entry, this.streamTimeMs);
       const slot = slots.slotOf(entry);
       if (slot === NO_SLOT) {
-        this.counts.unscored++;
+        unscored++;
+        this.#observeUnscored(entry, timestampMs, i);
         continue;
       }
       this.#entries[used] = entry;
@@ -196,9 +228,81 @@ export class Partition {
       this.#values[2 * used + 1] = values[2 * i + 1]!;
       used++;
     }
+    this.counts.unscored += unscored;
     const events = forest.observe(used);
     for (let i = 0; i < used; i++) this.counts[OUTCOMES[forest.outcomes[i]!]!]++;
     for (let event = 0; event < events; event++) this.#report(event);
+    this.#scoreDerived();
+  }
+
+  /** Row `i` of the scratch columns, of a series without a record: perhaps a histogram's bucket. */
+  #observeUnscored(entry: number, timestampMs: number, i: number): void {
+    const value = this.#numbers[i]!;
+    if (Number.isNaN(value)) {
+      const bits = this.#scratch[2]!.words;
+      const isStale = bits[2 * i] === 2 && bits[2 * i + 1] === 0x7ff00000;
+      if (isStale) this.histograms.observeStale(entry, timestampMs);
+      return;
+    }
+    const startMs = (this.#starts[2 * i + 1]! | 0) * 4294967296 + this.#starts[2 * i]!;
+    this.histograms.observeBucket(entry, timestampMs, value, startMs);
+  }
+
+  #applyNative(bytes: Uint8Array, place: { from: number; to: number }): void {
+    const { slots } = this;
+    const sample = this.#native;
+    sample.read(bytes, place);
+    const entry = slots.find(sample.low, sample.high);
+    if (entry === NO_ENTRY) {
+      this.counts.refused++;
+      return;
+    }
+    if (sample.timestampMs > this.streamTimeMs) this.streamTimeMs = sample.timestampMs;
+    slots.touch(entry, this.streamTimeMs);
+    // Its type was not known when it was announced; what is scored are its derived series.
+    if (slots.slotOf(entry) !== NO_SLOT) this.#releaseSlot(entry);
+    const { timestampMs, startMs, histogram } = sample;
+    this.counts[this.histograms.observeNative(entry, timestampMs, startMs, histogram)]++;
+    if (this.#derived.isFull(3)) this.#scoreDerived();
+  }
+
+  #releaseSlot(entry: number): void {
+    this.#endAnomaly(entry);
+    this.#hooks.onRemoved(entry);
+    this.forest.clear(this.slots.slotOf(entry));
+    this.slots.releaseSlot(entry);
+  }
+
+  #openDerived(fingerprint: { low: number; high: number }, announcement: Uint8Array): number {
+    const known = this.slots.find(fingerprint.low, fingerprint.high);
+    if (known !== NO_ENTRY) return known;
+    const options = { isScored: true, streamTimeMs: this.streamTimeMs };
+    const entry = this.slots.add(fingerprint, announcement, options);
+    if (entry === NO_ENTRY) return NO_ENTRY;
+    this.forest.open(this.slots.slotOf(entry), 'gauge');
+    this.#hooks.onOpened(entry);
+    return entry;
+  }
+
+  /** Not counted: what the outcomes count are logged samples, and these are none. */
+  #scoreDerived(): void {
+    const { forest, slots } = this;
+    const queue = this.#derived;
+    for (let done = 0; done < queue.count; ) {
+      const count = Math.min(queue.count - done, forest.batchMax);
+      for (let i = 0; i < count; i++) {
+        const entry = queue.entries[done + i]!;
+        this.#entries[i] = entry;
+        forest.slots[i] = slots.slotOf(entry);
+      }
+      const [from, to] = [2 * done, 2 * (done + count)];
+      this.#timestamps.set(queue.timestamps.subarray(from, to));
+      this.#values.set(queue.values.subarray(from, to));
+      const events = forest.observe(count);
+      for (let event = 0; event < events; event++) this.#report(event);
+      done += count;
+    }
+    queue.clear();
   }
 
   #report(event: number): void {
@@ -266,24 +370,12 @@ export class Partition {
     for (const entry of idle) {
       this.#endAnomaly(entry);
       this.#hooks.onRemoved(entry);
+      this.histograms.remove(entry);
       const slot = this.slots.slotOf(entry);
       if (slot !== NO_SLOT) this.forest.clear(slot);
     }
     this.slots.remove(idle);
   }
-}
-
-/** How a series is scored; undefined when it is not: raw histogram buckets, and alerts that Prometheus fires itself. */
-export function scoringOf(labels: readonly Label[], type: MetricType): SeriesKind | undefined {
-  const name = labels.find((label) => label.name === '__name__')?.value ?? '';
-  if (name === 'ALERTS') return undefined;
-  if (name.endsWith('_bucket') && labels.some((label) => label.name === 'le')) return undefined;
-  const isPart = /_(count|sum)$/.test(name);
-  if (type === MetricType.COUNTER) return 'counter';
-  if (type === MetricType.HISTOGRAM || type === MetricType.SUMMARY)
-    return isPart ? 'counter' : 'gauge';
-  if (type !== MetricType.UNSPECIFIED) return 'gauge';
-  return isPart || name.endsWith('_total') ? 'guessed-counter' : 'gauge';
 }
 
 /** A SeriesInfo with its field 5 set: appending a field to a serialised message sets it. */

@@ -56,6 +56,12 @@ export class Slots {
     return this.#scored;
   }
 
+  /** How many scored series can still be added. */
+  get room(): number {
+    const { slotsMax, entriesMax } = this.limits;
+    return Math.min(slotsMax - this.#scored, entriesMax - this.#count);
+  }
+
   /** One more than the highest slot ever used: how far the forest's memory matters. */
   get slotEnd(): number {
     return this.#slotEnd;
@@ -143,6 +149,14 @@ export class Slots {
     this.#arenaFree += length;
     this.#keep(entry, announcement);
     this.#compactWhenHalfFree();
+  }
+
+  /** The series is known from now on without being scored. The caller clears its record. */
+  releaseSlot(entry: number): void {
+    assert(this.isUsed(entry) && this.#slot[entry] !== NO_SLOT);
+    this.#freeSlots.give(this.#slot[entry]!);
+    this.#slot[entry] = NO_SLOT;
+    this.#scored--;
   }
 
   /** Forgets these entries. The caller clears their records. */

@@ -1,0 +1,118 @@
+// What a schema cannot say of the settings: selectors that must parse, settings that only make sense together, and the
+// one rule about safety: an address that other machines can reach needs credentials, or a plain word that it has none.
+
+import type { CredentialSettings, Settings } from './config.js';
+import { PARTITION_AND_STRIP_LABELS_MAX } from './limits.js';
+import { BadMatcher, parseSelector } from './matchers.js';
+import { PATH_GROUPS } from './path-groups.js';
+import { tenantFault } from './tenant.js';
+
+export interface BrokenRule {
+  key: string;
+  message: string;
+}
+
+export function rulesBroken(settings: Settings): BrokenRule[] {
+  return [
+    ...listenRules(settings),
+    ...authRules(settings),
+    ...selectorRules('ingest.keep', settings.ingest.keep),
+    ...selectorRules('ingest.drop', settings.ingest.drop),
+    ...labelRules(settings.ingest),
+  ];
+}
+
+export function listenAddress(listen: string): { host: string; port: number } {
+  const colon = listen.lastIndexOf(':');
+  const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
+  return { host, port: Number(listen.slice(colon + 1)) };
+}
+
+/** Reachable from this machine only. */
+export function isLoopback(host: string): boolean {
+  return /^127\.[0-9]+\.[0-9]+\.[0-9]+$|^::1$|^localhost$/.test(host);
+}
+
+function listenRules(settings: Settings): BrokenRule[] {
+  const { listen, auth, tls } = settings;
+  const { host, port } = listenAddress(listen);
+  const broken: BrokenRule[] = [];
+  if (port > 65_535) broken.push({ key: 'listen', message: `listen: there is no port ${port}` });
+  const asksNobody =
+    auth.credentials.length === 0 || PATH_GROUPS.every((group) => auth.open.includes(group));
+  if (!isLoopback(host) && auth.mode !== 'none' && asksNobody) {
+    const message =
+      `listen: ${JSON.stringify(listen)} is reachable from other machines and no ` +
+      'authentication is configured; list auth.credentials, listen on 127.0.0.1, or write ' +
+      '"auth.mode: none" to let everybody in';
+    broken.push({ key: 'listen', message });
+  }
+  if ((tls.certFile === '') !== (tls.keyFile === '')) {
+    const key = tls.certFile === '' ? 'tls.keyFile' : 'tls.certFile';
+    broken.push({ key, message: 'tls.certFile and tls.keyFile are set together or not at all' });
+  }
+  return broken;
+}
+
+function authRules({ auth, tenancy }: Settings): BrokenRule[] {
+  const broken: BrokenRule[] = [];
+  const { credentials, mode } = auth;
+  if (mode === 'none' && credentials.length > 0) {
+    const message =
+      'auth.mode: none lets everybody in, and auth.credentials lists who may; remove one of them';
+    broken.push({ key: 'auth.mode', message });
+  }
+  const names = new Set<string>();
+  for (const [index, credential] of credentials.entries()) {
+    const fault = names.has(credential.name)
+      ? `the name ${credential.name} is given twice`
+      : credentialFault(credential, tenancy);
+    names.add(credential.name);
+    if (fault !== undefined) {
+      broken.push({ key: 'auth.credentials', message: `auth.credentials[${index}]: ${fault}` });
+    }
+  }
+  return broken;
+}
+
+function credentialFault(
+  { tokenFile, passwordFile, tenant }: CredentialSettings,
+  tenancy: Settings['tenancy'],
+): string | undefined {
+  if ((tokenFile === undefined) === (passwordFile === undefined)) {
+    return 'exactly one of tokenFile and passwordFile must be given';
+  }
+  if (tenant === undefined) return undefined;
+  if (tenancy === 'off') return 'a tenant means nothing while tenancy is off';
+  const fault = tenantFault(tenant);
+  return fault === undefined ? undefined : `tenant: ${fault}`;
+}
+
+function selectorRules(key: string, selectors: readonly string[]): BrokenRule[] {
+  return selectors.flatMap((selector, index) => {
+    try {
+      parseSelector(selector);
+      return [];
+    } catch (error) {
+      if (!(error instanceof BadMatcher)) throw error;
+      return [{ key, message: `${key}[${index}]: ${error.message}` }];
+    }
+  });
+}
+
+function labelRules({ stripLabels, partitionBy }: Settings['ingest']): BrokenRule[] {
+  const broken: BrokenRule[] = [];
+  const key = 'ingest.stripLabels';
+  if (stripLabels.includes('__name__')) {
+    const message = `${key}: without its __name__ a series is nothing; list it in ingest.drop`;
+    broken.push({ key, message });
+  }
+  const names = new Set([...stripLabels, ...partitionBy.flat()]);
+  if (names.size > PARTITION_AND_STRIP_LABELS_MAX) {
+    const message =
+      `${key} and ingest.partitionBy name ${names.size} labels, at most ` +
+      `${PARTITION_AND_STRIP_LABELS_MAX} are looked for`;
+    broken.push({ key, message });
+  }
+  return broken;
+}
