@@ -5,6 +5,10 @@
 
 const TWO_PI = 2 * Math.PI;
 const DAY_S = 86400;
+const BURST_EVERY_S = 3 * 3600;
+const BURST_S = 600;
+const JOB_HOUR = 2;
+const JOB_HOURS = 2;
 
 export interface Background {
   values: Float64Array;
@@ -81,6 +85,45 @@ const KINDS = {
     return { noise: 1.2, next: () => Math.max(0, Math.round(3 + 1.2 * normal())) };
   },
   /**
+   * Long calm, and now and then some minutes of work of any size, as of a queue that fills: its
+   * bursts are what is usual.
+   */
+  bursty({ random, normal, stepSeconds }: Sources) {
+    const level = 20 + 30 * random();
+    let left = 0;
+    let height = 0;
+    const next = () => {
+      if (left <= 0 && random() < stepSeconds / BURST_EVERY_S) {
+        left = BURST_S * (0.5 + random());
+        height = 20 * Math.exp(0.5 * normal());
+      }
+      left -= stepSeconds;
+      return level + (left > 0 ? height : 0) + normal();
+    };
+    return { noise: 1, next };
+  },
+  /** A level that wanders, by about ten times the noise in a day, and a day's rhythm on it. */
+  drifting({ random, normal, stepSeconds }: Sources) {
+    const base = 200 + 100 * random();
+    const step = 20 * Math.sqrt(stepSeconds / DAY_S);
+    let level = 0;
+    const next = (second: number) => {
+      // Drawn back over five days, or it would wander away.
+      level += step * normal() - (level * stepSeconds) / (5 * DAY_S);
+      return base + level + 15 * dayWave(second) + 2 * normal();
+    };
+    return { noise: 2, next };
+  },
+  /** A job from two to four every night, forty times the noise. */
+  nightly({ random, normal }: Sources) {
+    const level = 20 + 20 * random();
+    const next = (second: number) => {
+      const hour = (second % DAY_S) / 3600;
+      return level + (hour >= JOB_HOUR && hour < JOB_HOUR + JOB_HOURS ? 40 : 0) + normal();
+    };
+    return { noise: 1, next };
+  },
+  /**
    * Requests: a rate with the day's rhythm, counted, and begun anew by a restart about every third
    * day.
    */
@@ -143,4 +186,76 @@ export function withFault(background: Background, fault: Fault, at: number): Flo
     faulty[i] = total + Math.max(0, change(rate, i - at, noise)) * stepSeconds;
   }
   return faulty;
+}
+
+interface Change {
+  /** Samples that are not as they would have been. */
+  length: number;
+  /** The hour of the day at which this fault begins; absent: at any. */
+  hour?: number;
+  /** The sample `i` of the fault, from the series as it would have been. */
+  value(values: Float64Array, at: number, change: { i: number; noise: number }): number;
+}
+
+/**
+ * Faults that are no single value: a sensor that stands still, a leak, a clock gone wrong, a job
+ * that did not run or ran twice. Lengths follow time, not samples. The last three take values that
+ * the series has had, at an hour at which it has not.
+ */
+function changeOf(fault: LongFault, stepSeconds: number): Change {
+  const samples = (seconds: number): number => Math.round(seconds / stepSeconds);
+  const earlier = (hours: number): Change['value'] => {
+    const back = samples(3600 * hours);
+    return (values, at, { i }) => values[at + i - back]!;
+  };
+  const changes: Record<LongFault, Change> = {
+    'flat line': { length: STUCK_SAMPLES, value: (values, at) => values[at]! },
+    ramp: {
+      length: RAMP_SAMPLES,
+      value: (values, at, { i, noise }) => values[at + i]! + (i * noise) / 10,
+    },
+    drift: {
+      length: samples(6 * 3600),
+      value: (values, at, { i, noise }) =>
+        values[at + i]! + (DRIFT_NOISES * noise * i) / samples(6 * 3600),
+    },
+    // At nine the day's wave is where it was at three: the curve goes on, in the wrong direction.
+    'phase error': { length: samples(12 * 3600), hour: 9, value: earlier(6) },
+    'missed job': { length: samples(3600 * JOB_HOURS), hour: JOB_HOUR, value: earlier(12) },
+    'extra job': { length: samples(3600 * JOB_HOURS), hour: JOB_HOUR + 12, value: earlier(12) },
+  };
+  return changes[fault];
+}
+
+export const STUCK_SAMPLES = 120;
+/** A tenth of the noise more with each sample. */
+export const RAMP_SAMPLES = 120;
+const DRIFT_NOISES = 20;
+
+export const LONG_FAULTS = [
+  'flat line',
+  'ramp',
+  'drift',
+  'phase error',
+  'missed job',
+  'extra job',
+] as const;
+
+export type LongFault = (typeof LONG_FAULTS)[number];
+
+/** A copy of a gauge with the fault in it, and where: samples `at` to `at` + `length` - 1. */
+export function withLongFault(
+  background: Background,
+  fault: LongFault,
+  from: number,
+): { values: Float64Array; at: number; length: number } {
+  const { values, noise, stepSeconds } = background;
+  const change = changeOf(fault, stepSeconds);
+  const day = Math.round(DAY_S / stepSeconds);
+  const hour = change.hour === undefined ? undefined : (change.hour * 3600) / stepSeconds;
+  const at = hour === undefined ? from : from + ((((hour - from) % day) + day) % day);
+  const faulty = values.slice();
+  const length = Math.min(change.length, values.length - at);
+  for (let i = 0; i < length; i++) faulty[at + i] = change.value(values, at, { i, noise });
+  return { values: faulty, at, length };
 }
