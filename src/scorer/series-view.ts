@@ -116,7 +116,8 @@ function rowOf(
   };
   const slot = slots.slotOf(entry);
   if (slot === NO_SLOT) {
-    row.reason = 'Parts of a histogram are scored together, as quantiles and shape; ALERTS are not scored';
+    row.reason =
+      'Parts of a histogram are scored together, as quantiles and shape; ALERTS are not scored';
     return row;
   }
   const view = forest.view(slot);
