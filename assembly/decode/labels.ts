@@ -36,10 +36,15 @@ const TRAIT_METRIC_NAME: u32 = 0x100;
 const TRAITS_KEPT: u32 = 0x1ff;
 // Of a symbol also whether it is a stripped name, and what is wrong with it as a name or a value.
 const TRAIT_STRIPPED: u32 = 0x200;
+const TRAIT_EMPTY: u32 = 0x800;
 const NAME_FAULT_SHIFT: u32 = 16;
 const NAME_FAULT_MASK: u32 = 0xff << 16;
 const VALUE_FAULT_SHIFT: u32 = 24;
 const VALUE_FAULT_MASK: u32 = 0xff << 24;
+// As `addPlainPairs` sees them.
+const SPECIAL_NAME: u64 = (<u64>(NAME_FAULT_MASK | TRAIT_STRIPPED)) << 32;
+const SPECIAL_VALUE: u64 = (<u64>(VALUE_FAULT_MASK | TRAIT_EMPTY)) << 32;
+const KEPT_NAME: u64 = (<u64>TRAITS_KEPT) << 32;
 /** Around a label of a SeriesInfo: three tags and their lengths, rounded up. */
 const LABEL_OVERHEAD_BYTES: u32 = 12;
 
@@ -55,7 +60,7 @@ export let reason: u32 = 0;
 export let labelBytes: u32 = 0;
 export let tenantHash: u64 = 0;
 let sum: u64 = 0;
-let count: u32 = 0;
+export let count: u32 = 0;
 let seenBits: u64 = 0;
 let present: u32 = 0;
 let hasMetricName: bool = false;
@@ -151,6 +156,7 @@ export function symbolTraits(start: usize, bytes: u32, isText: bool, hash: u64):
   if (bytes > s.valueBytesMax) valueFault = LABEL_VALUE_TOO_LONG;
   else if (!isText) valueFault = INVALID_UTF8;
   let traits = (nameFault << NAME_FAULT_SHIFT) | (valueFault << VALUE_FAULT_SHIFT);
+  if (bytes === 0) traits |= TRAIT_EMPTY;
   if (nameFault !== 0) return traits;
   const index = findName(hash, start, bytes);
   if (index !== NO_NAME) {
@@ -162,10 +168,70 @@ export function symbolTraits(start: usize, bytes: u32, isText: bool, hash: u64):
 }
 
 /**
- * References to symbols, name, value, name, and so on; `name` is the address of the symbol that an
- * earlier piece ended with, or 0. Returns the address that this one ends with. The hot loop of
- * remote-write 2.0, so what it changes is in locals until the end. The references are known to be
- * whole: see walk-v2.ts.
+ * Packed references to symbols, name, value, name, and so on: the hot loop of remote-write 2.0, for
+ * labels with which nothing is special. Returns where it stopped: at `end`, or at the first label
+ * that is not quite like that (a reference of three bytes, a stripped name, a fault), which is
+ * `addPairs`' to judge. The last reference before `end` is known to be whole.
+ */
+export function addPlainPairs(start: usize, end: usize): usize {
+  const symbols = results().symbols;
+  const table = symbolsRegion;
+  const seenEnd = seenRegion + ((<usize>settings().labelsMax) << 2);
+  let seenAt = seenRegion + ((<usize>count) << 2);
+  let localSum = sum;
+  let localSeen = seenBits;
+  let bytes: u64 = 0;
+  let at = start;
+  while (at < end) {
+    const head: u32 = load<u32>(at);
+    let nameIndex = head & 127;
+    let rest = head >> 8;
+    let next = at + 2;
+    if ((head & 0x80) !== 0) {
+      nameIndex |= (rest & 127) << 7;
+      if ((rest & 0x80) !== 0) break;
+      rest >>= 8;
+      next++;
+    }
+    let valueIndex = rest & 127;
+    if ((rest & 0x80) !== 0) {
+      valueIndex |= (rest >> 1) & 0x3f80;
+      if ((rest & 0x8000) !== 0) break;
+      next++;
+    }
+    if (nameIndex >= symbols || valueIndex >= symbols || next > end) break;
+    const name = changetype<SymbolRecord>(table + nameIndex * offsetof<SymbolRecord>());
+    const value = changetype<SymbolRecord>(table + valueIndex * offsetof<SymbolRecord>());
+    const nameWord = load<u64>(changetype<usize>(name), offsetof<SymbolRecord>('bytes'));
+    const valueWord = load<u64>(changetype<usize>(value), offsetof<SymbolRecord>('bytes'));
+    if (((nameWord & SPECIAL_NAME) | (valueWord & SPECIAL_VALUE)) !== 0) break;
+    const nameHalf = name.nameHalf;
+    const bit = (<u64>1) << nameHalf;
+    const names = <u32>(seenAt - seenRegion) >> 2;
+    if ((localSeen & bit) !== 0 && wasNamed(changetype<usize>(name), names)) break;
+    if (seenAt === seenEnd) break;
+    localSeen |= bit;
+    store<u32>(seenAt, <u32>changetype<usize>(name));
+    seenAt += 4;
+    at = next;
+    bytes += nameWord;
+    bytes += valueWord;
+    const labelHash = joinHalves(nameHalf, value.valueHalf);
+    localSum += labelHash;
+    if ((nameWord & KEPT_NAME) !== 0) takeTraits(<u32>(nameWord >> 32) & TRAITS_KEPT, labelHash);
+  }
+  const pairs = <u32>((seenAt - seenRegion) >> 2) - count;
+  sum = localSum;
+  seenBits = localSeen;
+  count += pairs;
+  labelBytes += <u32>bytes + pairs * LABEL_OVERHEAD_BYTES;
+  return at;
+}
+
+/**
+ * The same for all kinds of labels, one by one; `name` is the address of the symbol that an earlier
+ * piece ended with, or 0. Returns the address that this one ends with. The references are known to
+ * be whole: see walk-v2.ts.
  */
 export function addPairs(start: usize, end: usize, name: usize): usize {
   const symbols = <u64>results().symbols;

@@ -102,9 +102,10 @@ export class SymbolRecord {
   /** Of its hash: all of a label's hash that depends on the name, or on the value. */
   nameHalf: u64;
   valueHalf: u64;
-  start: u32;
+  /** The hot loop reads these two as one: bytes in the low half. */
   bytes: u32;
   traits: u32;
+  start: u32;
   /** Index of it as a unit plus 1, once it was one. */
   unit: u32;
 }

@@ -11,12 +11,15 @@ import {
   METADATA_ABOVE_LIMIT,
   REFERENCES_ABOVE_LIMIT,
   SERIES_ABOVE_LIMIT,
+  TAG_INVALID,
 } from './failure';
 import {
   addPairs,
+  addPlainPairs,
   beginLabels,
   endLabels,
   labelBytes,
+  count as labelCount,
   reason,
   rejectSeries,
   seriesFingerprint,
@@ -163,6 +166,14 @@ function walkSeries(record: SeriesRecord, futureAfter: i64): usize {
   beginLabels();
   beginPoints(record);
   while (at < end) {
+    // Nearly every field is shorter than 128 bytes: tag and length in two bytes, read as one.
+    const head: u32 = load<u16>(at);
+    const short = head >> 8;
+    if ((head & 0x8087) === LENGTH_DELIMITED && short + 2 <= <u32>(end - at)) {
+      at = walkPart(record, head & 0xff, at + 2, at + 2 + short);
+      if (at === 0) return 0;
+      continue;
+    }
     let read = readTag(at, end);
     if (read === 0) return 0;
     at = <usize>(read >> 32);
@@ -175,7 +186,7 @@ function walkSeries(record: SeriesRecord, futureAfter: i64): usize {
       at = next;
       continue;
     }
-    if ((tag & 7) !== LENGTH_DELIMITED || tag < SERIES_REFERENCES || tag > SERIES_METADATA) {
+    if ((tag & 7) !== LENGTH_DELIMITED) {
       at = skipField(at, end, tag, 2);
       if (at === 0) return 0;
       continue;
@@ -183,12 +194,7 @@ function walkSeries(record: SeriesRecord, futureAfter: i64): usize {
     read = readLength(at, end);
     if (read === 0) return 0;
     at = <usize>(read >> 32);
-    const messageEnd = at + <u32>read;
-    if (tag === SERIES_SAMPLE) at = addSample(record, at, messageEnd, true);
-    else if (tag === SERIES_REFERENCES) at = takeReferences(at, messageEnd);
-    else if (tag === SERIES_METADATA) at = walkMetadata(at, messageEnd);
-    else if (tag === SERIES_HISTOGRAM) at = addHistogram(record, at, messageEnd, true);
-    else at = walkExemplar(record, at, messageEnd);
+    at = walkPart(record, tag, at, at + <u32>read);
     if (at === 0) return 0;
   }
   if ((references & 1) !== 0) rejectSeries(ODD_REFERENCES);
@@ -208,12 +214,31 @@ function walkSeries(record: SeriesRecord, futureAfter: i64): usize {
   return end;
 }
 
+/** A length-delimited field of a series. */
+function walkPart(record: SeriesRecord, tag: u32, start: usize, end: usize): usize {
+  if (tag === SERIES_SAMPLE) return addSample(record, start, end, true);
+  if (tag === SERIES_REFERENCES) return takeReferences(start, end);
+  if (tag === SERIES_METADATA) return walkMetadata(start, end);
+  if (tag === SERIES_HISTOGRAM) return addHistogram(record, start, end, true);
+  if (tag === SERIES_EXEMPLAR) return walkExemplar(record, start, end);
+  return tag < 8 ? fail(TAG_INVALID, start) : end;
+}
+
 /** Packed references of a series' labels. */
 function takeReferences(start: usize, end: usize): usize {
-  const count = countPacked(start, end);
-  if (count < 0) return 0;
-  if (reason === 0) pendingName = addPairs(start, end, pendingName);
-  return countReferences(<u32>count, end);
+  let at = start;
+  if (reason === 0 && pendingName === 0 && start < end && load<u8>(end - 1) < 128) {
+    const before = labelCount;
+    at = addPlainPairs(start, end);
+    const added = (labelCount - before) << 1;
+    if (at === end) return countReferences(added, end);
+    references += added;
+    results().references += added;
+  }
+  const rest = countPacked(at, end);
+  if (rest < 0) return 0;
+  if (reason === 0) pendingName = addPairs(at, end, pendingName);
+  return countReferences(<u32>rest, end);
 }
 
 /** A reference that comes alone: as it was sent, from `start` to `end`. */

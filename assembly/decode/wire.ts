@@ -32,6 +32,10 @@ export let varint: u64 = 0;
  */
 export function readVarint(start: usize, end: usize): usize {
   const word = load<u64>(start);
+  if ((word & 0x80) === 0 && start < end) {
+    varint = word & 127;
+    return start + 1;
+  }
   const stops = ~word & 0x8080808080808080;
   if (stops === 0 || start >= end) return readLongVarint(start, end);
   const bytes = <usize>((ctz<u64>(stops) >> 3) + 1);
