@@ -3,9 +3,9 @@
 // beside it what `snappy` and the generated decoder cost on the same bodies in the same run. `node
 // dist/bench/end-to-end.bench.js [--smoke]`.
 
-import { execFileSync, fork } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,13 +20,9 @@ import {
   startTreeline,
   type Treeline,
 } from '../test/treeline-process.js';
-import {
-  type LoadOrder,
-  type LoadReport,
-  SERIES_PER_BODY,
-  templateOf,
-  writeStep,
-} from './load-sender.js';
+import { templateOf, writeStep } from './load-bodies.js';
+import { type LoadOrder, type LoadReport, SERIES_PER_BODY } from './load-sender.js';
+import { cpuSecondsOf, type Memory, memoryOf } from './process-readings.js';
 
 const isSmoke = process.argv.includes('--smoke');
 const SERIES = 10_000;
@@ -50,9 +46,9 @@ const sender = fork(fileURLToPath(new URL('load-sender.js', import.meta.url)));
 const first = await startTreeline({ dataDir, args });
 await measure(first, { ...WARM, from: 0 });
 const usual = await measure(first, { ...USUAL, from: WARM.steps });
-const usualMemory = memoryOf(first);
+const usualMemory = memoryOf(first.program.pid);
 const full = await measure(first, { ...FULL, from: WARM.steps + USUAL.steps });
-const fullMemory = memoryOf(first);
+const fullMemory = memoryOf(first.program.pid);
 const rows = await partitionsAtRest(first);
 const faults = identityFaults(await first.metrics());
 await first.stop();
@@ -113,7 +109,7 @@ async function measure(
     steps: range.steps,
     pauseMs: range.pauseMs,
   };
-  const cpuBefore = cpuSeconds(treeline);
+  const cpuBefore = cpuSecondsOf(treeline.program.pid);
   const begun = performance.now();
   const load = await new Promise<LoadReport>((resolve, reject) => {
     sender.once('message', (message) => resolve(message as LoadReport));
@@ -124,33 +120,10 @@ async function measure(
   return {
     load,
     seconds: (performance.now() - begun) / 1000,
-    cpuSeconds: cpuSeconds(treeline) - cpuBefore,
+    cpuSeconds: cpuSecondsOf(treeline.program.pid) - cpuBefore,
   };
 }
 
-/** User and system time of all threads: fields 14 and 15 of /proc/<pid>/stat, see proc(5). */
-function cpuSeconds({ program }: Treeline): number {
-  const stat = readFileSync(`/proc/${program.pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const ticks = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
-  return (Number(fields[11]) + Number(fields[12])) / ticks;
-}
-
-interface Memory {
-  /** Everything resident, the pages of the log's file that the kernel keeps mapped among it. */
-  rssMegabytes: number;
-  /** Without those: what the process itself holds. */
-  ownMegabytes: number;
-}
-
-function memoryOf({ program }: Treeline): Memory {
-  const status = readFileSync(`/proc/${program.pid}/status`, 'utf8');
-  const megabytes = (field: string) =>
-    (Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024) / 1e6;
-  return { rssMegabytes: megabytes('VmRSS'), ownMegabytes: megabytes('RssAnon') };
-}
-
-/** Blocks in use: the file of the database is longer than what it holds. */
 /** Pages of the samples log, announcements and lmdb's own share included; checkpoints and free pages not. */
 async function logPagesBytes(path: string, partitions: number): Promise<number> {
   const dir = await openDataDir(path);
@@ -165,6 +138,7 @@ async function logPagesBytes(path: string, partitions: number): Promise<number> 
   return bytes;
 }
 
+/** Blocks in use: the file of the database is longer than what it holds. */
 function diskBytes(path: string): number {
   const stat = statSync(path);
   if (!stat.isDirectory()) return stat.blocks * 512;
