@@ -17,7 +17,14 @@ import { APPEND_BYTES_MAX, RECORD_BYTES_MAX } from '../limits.js';
 import { checksum, type RecordKey, storedBytes } from './lmdb-key.js';
 import { after, Lane, type Mark } from './lmdb-lane.js';
 import { LmdbSubscription } from './lmdb-subscription.js';
-import type { Assignment, Bounds, Log, Subscription, Topic } from './log.js';
+import {
+  type Assignment,
+  type Bounds,
+  type Log,
+  type Subscription,
+  TOPICS,
+  type Topic,
+} from './log.js';
 
 export interface Retention {
   /** Of the whole topic. A partition may take more than its share of it while others take less. */
@@ -27,7 +34,8 @@ export interface Retention {
 
 export interface LmdbLogSettings {
   partitions: number;
-  retention: Record<Topic, Retention>;
+  /** Of a topic that is not named, everything is kept. */
+  retention: Partial<Record<Topic, Retention>>;
   clock: () => number;
 }
 
@@ -66,9 +74,14 @@ const TRIM_RECORDS_MAX = 1024;
  */
 const TRIM_BYTES_MAX = 64 * 1024 * 1024;
 
+const KEEP_ALL: Retention = {
+  bytesMax: Number.POSITIVE_INFINITY,
+  ageMsMax: Number.POSITIVE_INFINITY,
+};
+
 /** Rejects with data_dir_other when the log was made with another number of partitions. */
 export async function openLmdbLog(dir: DataDir, settings: LmdbLogSettings): Promise<LmdbLog> {
-  const { partitions, retention } = settings;
+  const { partitions } = settings;
   assert(Number.isInteger(partitions) && partitions >= 1 && partitions <= PARTITIONS_MAX);
   const names: Values = dir.openDatabase('log', {});
   let id = textOf(names, 'id');
@@ -91,7 +104,7 @@ export async function openLmdbLog(dir: DataDir, settings: LmdbLogSettings): Prom
     );
   }
   const lanes = {} as Record<Topic, Lane[]>;
-  for (const topic of Object.keys(retention) as Topic[]) {
+  for (const topic of TOPICS) {
     lanes[topic] = Array.from({ length: partitions }, (_, partition) => {
       const floor = textOf(names, floorKey(topic, partition));
       return new Lane(
@@ -187,7 +200,7 @@ export class LmdbLog implements Log {
         `${this.#waitingBytes} bytes wait for the log; try later`,
       );
     }
-    const { bytesMax } = this.#settings.retention[topic];
+    const { bytesMax } = this.#retention(topic);
     const stored = this.storedBytes(topic);
     if (stored > REFUSING_RATIO * bytesMax + APPEND_BYTES_MAX) {
       return new OperatingError(
@@ -278,7 +291,7 @@ export class LmdbLog implements Log {
   }
 
   #beyondRetention(lane: Lane, keepFrom: number): RecordKey[] {
-    const { bytesMax, ageMsMax } = this.#settings.retention[lane.topic];
+    const { bytesMax, ageMsMax } = this.#retention(lane.topic);
     const oldestMs = this.#settings.clock() - ageMsMax;
     const others = this.storedBytes(lane.topic) - lane.stored;
     let here = lane.stored;
@@ -304,6 +317,10 @@ export class LmdbLog implements Log {
     this.#closing.abort(closed());
     const lanes = Object.values(this.#lanes).flat();
     await Promise.allSettled([...this.#settling, ...lanes.map((lane) => lane.trimming)]);
+  }
+
+  #retention(topic: Topic): Retention {
+    return this.#settings.retention[topic] ?? KEEP_ALL;
   }
 
   #lane(topic: Topic, partition: number): Lane {

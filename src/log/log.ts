@@ -2,7 +2,9 @@
 // sequence of records with increasing offsets. Two adapters: lmdb in one process, Kafka in a
 // cluster. The contract below is checked on every adapter by test/log-contract.ts.
 
-export type Topic = 'samples' | 'candidates';
+export const TOPICS = ['samples', 'candidates', 'control'] as const;
+
+export type Topic = (typeof TOPICS)[number];
 
 export interface LogRecord {
   offset: number;
@@ -26,13 +28,16 @@ export interface Bounds {
   low: number;
   /** Offset that the next record will get. */
   high: number;
-  /** Samples ever appended to this partition, counted in the same transaction as the append. */
+  /**
+   * Samples appended to this partition, as far as this log can tell: ever, counted in the same
+   * transaction as the append, on the embedded log; by this process since it started, on Kafka.
+   */
   samples: number;
 }
 
 /**
  * What a consumer hears about the partitions it may read. There may never be a word when one is
- * lost.
+ * lost. A partition that stays through a rebalance is not spoken of again.
  */
 export interface Assignment {
   onAssigned(partition: number): void;
@@ -64,6 +69,11 @@ export interface Log {
    */
   append(topic: Topic, partition: number, value: Uint8Array, samples: number): Promise<number>;
   bounds(topic: Topic, partition: number): Promise<Bounds>;
-  subscribe(topic: Topic, assignment: Assignment): Promise<Subscription>;
+  /**
+   * With a `group` the partitions are shared out among all subscribers that name it, in whatever
+   * process; without one, and on a log that only one process can open, all of them are this
+   * subscriber's.
+   */
+  subscribe(topic: Topic, assignment: Assignment, group?: string): Promise<Subscription>;
   close(): Promise<void>;
 }
