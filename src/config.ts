@@ -6,6 +6,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { faultsOf, readFileInto, textValue } from './config-file.js';
+import { Kafka } from './config-kafka.js';
 import { OperatingError } from './errors.js';
 import { CREDENTIALS_MAX, RULES_MAX, SERIES_MAX, TENANT_BYTES_MAX } from './limits.js';
 import { PATH_GROUPS, type PathGroup } from './path-groups.js';
@@ -15,6 +16,10 @@ const strict = { additionalProperties: false };
 const DURATION = '^[0-9]+(ms|s|m|h|d|w)$';
 const SIZE = '^[0-9]+(B|KB|MB|GB|TB)$';
 const SHARE_OR_SIZE = '^([1-9][0-9]?%|100%|[0-9]+(B|KB|MB|GB|TB))$';
+
+/** Unless set: what one process likes, and what many can share. */
+const EMBEDDED_PARTITIONS = 4;
+const KAFKA_PARTITIONS = 64;
 
 export const ROLES = ['receiver', 'scorer', 'api'] as const;
 
@@ -82,15 +87,20 @@ export const Schema = Type.Object(
     }),
     log: Type.Object(
       {
-        kind: Type.Union([Type.Literal('embedded')], {
+        kind: Type.Union([Type.Literal('embedded'), Type.Literal('kafka')], {
           default: 'embedded',
           description: 'Where samples are logged before they are acknowledged',
+        }),
+        prefix: Type.String({
+          pattern: '^[A-Za-z0-9._-]{1,100}$',
+          default: 'treeline',
+          description: 'Names of the Kafka topics begin with it, and so do the consumer groups',
         }),
         partitions: Type.Integer({
           minimum: 1,
           maximum: 64,
-          default: 4,
-          description: 'Partitions of the log, fixed for its life',
+          default: EMBEDDED_PARTITIONS,
+          description: `Partitions of the log, fixed for its life; ${KAFKA_PARTITIONS} unless set when log.kind is kafka`,
         }),
         retentionSize: Type.String({
           pattern: SIZE,
@@ -102,6 +112,12 @@ export const Schema = Type.Object(
           default: '2d',
           description: 'Scored records older than this are deleted',
         }),
+        poison: Type.Union([Type.Literal('stop'), Type.Literal('quarantine')], {
+          default: 'stop',
+          description:
+            'A record that cannot be read: stop its partition until somebody looks, or pass it over',
+        }),
+        kafka: Kafka,
       },
       strict,
     ),
@@ -149,6 +165,11 @@ export const Schema = Type.Object(
           pattern: DURATION,
           default: '1m',
           description: 'How often the learnt state is saved; a restart replays the log from there',
+        }),
+        store: Type.Union([Type.Literal('volume'), Type.Literal('topic')], {
+          default: 'volume',
+          description:
+            'Where it is saved: in dataDir, or in a compacted Kafka topic, so that a partition can move to a machine without that volume',
         }),
       },
       strict,
@@ -272,6 +293,11 @@ export function readSettings(from: SettingSources): SourcedSettings {
     const source = flag === undefined ? row.variable : `--${row.flag}`;
     readTextInto(settings, row, { text, source, faults });
     sources.set(row.key, source);
+  }
+  const { log } = settings as Settings;
+  if (log.kind === 'kafka' && sources.get('log.partitions') === 'default') {
+    log.partitions = KAFKA_PARTITIONS;
+    sources.set('log.partitions', 'default of log.kind kafka');
   }
   if (faults.length === 0) {
     for (const { key, message } of rulesBroken(settings as Settings)) {

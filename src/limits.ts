@@ -125,3 +125,5 @@ export const HISTOGRAM_MISSES_MAX = 20;
 export const HISTOGRAM_REFERENCE_INTERVALS = 256;
 /** Observations as expected that are mixed into an interval before its shape is compared. */
 export const HISTOGRAM_PRIOR_OBSERVATIONS = 100;
+/** Brokers named in settings: a client needs one that answers, and a cluster has dozens. */
+export const BROKERS_MAX = 64;

@@ -19,6 +19,7 @@ export function rulesBroken(settings: Settings): BrokenRule[] {
     ...selectorRules('ingest.keep', settings.ingest.keep),
     ...selectorRules('ingest.drop', settings.ingest.drop),
     ...labelRules(settings.ingest),
+    ...kafkaRules(settings),
   ];
 }
 
@@ -98,6 +99,44 @@ function selectorRules(key: string, selectors: readonly string[]): BrokenRule[] 
       return [{ key, message: `${key}[${index}]: ${error.message}` }];
     }
   });
+}
+
+function kafkaRules({ log, checkpoint, roles }: Settings): BrokenRule[] {
+  const { kafka, kind } = log;
+  const broken: BrokenRule[] = [];
+  const say = (key: string, message: string) => broken.push({ key, message: `${key}: ${message}` });
+  if (kind === 'embedded') {
+    const missing = (['receiver', 'scorer'] as const).filter((role) => !roles.includes(role));
+    if (missing.length > 0) {
+      say(
+        'roles',
+        `the embedded log is of one process, which must run receiver and scorer; ` +
+          `add ${missing.join(' and ')}, or set log.kind to kafka`,
+      );
+    }
+    if (checkpoint.store === 'topic') {
+      say('checkpoint.store', 'a topic needs log.kind kafka');
+    }
+    return broken;
+  }
+  if (kafka.brokers.length === 0) {
+    say('log.kafka.brokers', 'name at least one broker, HOST:PORT, when log.kind is kafka');
+  }
+  const { tls, sasl } = kafka;
+  if (tls.mode === 'off' && tls.caFile + tls.certFile + tls.keyFile !== '') {
+    say('log.kafka.tls.mode', 'certificate files mean nothing while it is off');
+  }
+  if ((tls.certFile === '') !== (tls.keyFile === '')) {
+    say('log.kafka.tls.certFile', 'it is set together with log.kafka.tls.keyFile or not at all');
+  }
+  const isNamed = sasl.username !== '' && sasl.passwordFile !== '';
+  if (sasl.mechanism === 'none' ? sasl.username + sasl.passwordFile !== '' : !isNamed) {
+    say(
+      'log.kafka.sasl.mechanism',
+      'mechanism, username and passwordFile are set together or not at all',
+    );
+  }
+  return broken;
 }
 
 function labelRules({ stripLabels, partitionBy }: Settings['ingest']): BrokenRule[] {

@@ -51,13 +51,31 @@ test('lists are written with commas or as YAML', () => {
   expect(loadSettings({ flags }).ingest.partitionBy).toEqual([['cluster', 'pod'], ['host']]);
 });
 
+test('Kafka has partitions of its own by default, and its settings must fit together', () => {
+  const kafka = (text: string) => file(`log:\n  kind: kafka\n${text}`);
+  const brokers = '  kafka:\n    brokers: [127.0.0.1:9092]\n';
+  const { settings, sources } = readSettings(kafka(brokers));
+  expect(settings.log.partitions).toBe(64);
+  expect(sources.get('log.partitions')).toBe('default of log.kind kafka');
+  expect(loadSettings(kafka(`  partitions: 4\n${brokers}`)).log.partitions).toBe(4);
+  expect(fault(kafka(''))).toContain('log.kafka.brokers: name at least one broker');
+  expect(fault(kafka(`${brokers}    tls: {caFile: ca.pem}\n`))).toContain('log.kafka.tls.mode');
+  expect(fault(kafka(`${brokers}    tls: {mode: on, certFile: c.pem}\n`))).toContain('keyFile');
+  for (const sasl of ['{mechanism: plain}', '{username: me, passwordFile: p}']) {
+    expect(fault(kafka(`${brokers}    sasl: ${sasl}\n`))).toContain('are set together');
+  }
+  expect(fault(file('roles: [scorer]\n'))).toContain('add receiver, or set log.kind to kafka');
+  expect(loadSettings(kafka(`${brokers}roles: [scorer]\n`)).roles).toEqual(['scorer']);
+  expect(fault(file('checkpoint: {store: topic}\n'))).toContain('needs log.kind kafka');
+});
+
 test('an unknown key names its line, its column and the nearest key', () => {
   expect(fault(file('log:\n  partitons: 8\n'))).toBe(
     'treeline.yaml:2:3: unknown key "log.partitons"; did you mean "log.partitions"?',
   );
   expect(fault(file('listn: 127.0.0.1:1\n'))).toContain('did you mean "listen"?');
   expect(fault(file('partitions: 8\n'))).toContain('did you mean "log.partitions"?');
-  expect(fault(file('log:\n  zzzzzzzz: 8\n'))).toContain('known here: log.kind, log.partitions');
+  expect(fault(file('log:\n  zzzzzzzz: 8\n'))).toContain('known here: log.kind, log.prefix');
 });
 
 test('a wrong value names its line, what was expected and what was found', () => {
