@@ -20,9 +20,13 @@ const MEANINGS = {
   input_invalid: { retryable: false, status: 400 },
   log_closed: { retryable: true, status: 503 },
   log_damaged: { retryable: false, status: 500 },
+  log_denied: { retryable: false, status: 500 },
+  log_other: { retryable: false, status: 500 },
+  log_replaced: { retryable: false, status: 500 },
   log_truncated: { retryable: false, status: 500 },
   log_unavailable: { retryable: true, status: 503 },
   overloaded: { retryable: true, status: 503 },
+  partition_lost: { retryable: true, status: 503 },
   prometheus_unreachable: { retryable: true, status: 502 },
 } as const satisfies Record<string, Meaning>;
 

@@ -127,3 +127,38 @@ export const HISTOGRAM_REFERENCE_INTERVALS = 256;
 export const HISTOGRAM_PRIOR_OBSERVATIONS = 100;
 /** Brokers named in settings: a client needs one that answers, and a cluster has dozens. */
 export const BROKERS_MAX = 64;
+/** A request to a broker without an answer, and a connection to one: then the connection is given up. Longer than Kafka takes to fence a dead broker (9 s), so that most appends are acknowledged late rather than twice. */
+export const KAFKA_REQUEST_MS_MAX = 12_000;
+export const KAFKA_CONNECT_MS_MAX = 3_000;
+/** What a broker waits for its followers before it answers a produce request: less than we wait for the broker. */
+export const KAFKA_REPLICATION_MS_MAX = 10_000;
+/** An append without an acknowledgement for this long is refused (503). A killed broker stops acknowledgements for 8 to 13 s. */
+export const APPEND_MS_MAX = 5_000;
+/** A member that is silent for this long loses its partitions; three heartbeats fit in. */
+export const KAFKA_SESSION_MS = 6_000;
+export const KAFKA_HEARTBEAT_MS = 1_500;
+/** How long the group waits for a member to join again: its longest step, between two turns of the event loop. */
+export const KAFKA_REBALANCE_MS_MAX = 10_000;
+/** A fetch with nothing to return waits this long at the broker; while others have their buffers full, this long. */
+export const FETCH_WAIT_MS = 250;
+export const FETCH_WAIT_BUSY_MS = 10;
+/** One answer, and one partition's part of it: above the largest record, so that each fetch brings one at least. */
+export const FETCH_BYTES_MAX = 8 * 1024 * 1024;
+export const FETCH_PARTITION_BYTES_MAX = 2 * 1024 * 1024;
+/** Bytes read ahead for one partition, and for all of one subscription together; each may be passed by one answer. */
+export const READ_AHEAD_BYTES_MAX = 4 * 1024 * 1024;
+export const SUBSCRIPTION_BYTES_MAX = 32 * 1024 * 1024;
+/** Offsets are committed for lag tools only: at most once in this time, all partitions in one request. */
+export const COMMIT_INTERVAL_MS = 1_000;
+/** The same complaint of the Kafka client is logged once in this time, with how often it was left out. */
+export const KAFKA_LOG_INTERVAL_MS = 60_000;
+/** Different complaints that are told apart: the client has about a hundred. */
+export const KAFKA_COMPLAINTS_MAX = 256;
+/** max.message.bytes that a topic needs: the largest record, its header with the log id, and the frame of a batch. */
+export const KAFKA_MESSAGE_BYTES_MAX = RECORD_BYTES_MAX + 4096;
+/** What a record costs in a batch beside its value: the log id, lengths and attributes, about 80 bytes. */
+export const KAFKA_RECORD_OVERHEAD_BYTES = 128;
+/** Where a partition begins and ends is asked for this long: leadership that moves in order takes 1 s, a killed broker 8 s. */
+export const BOUNDS_MS_MAX = 10_000;
+/** Ids of other logs that were met in records and found to be harmless. */
+export const FOREIGN_IDS_MAX = 64;

@@ -47,7 +47,9 @@ export interface Assignment {
 export interface Subscription {
   /**
    * Resolves with at least one record from `from` on, as soon as there is one, and with at most
-   * about `bytesMax` bytes (one record is always given whole). Rejects with the signal's reason
+   * about `bytesMax` bytes (one record is always given whole). Where offsets are taken by what is
+   * no record (on Kafka the ends of transactions, and what the log says of itself), with none, and
+   * `next` behind them. Rejects with the signal's reason
    * once it is aborted, and with an OperatingError for an offset beyond `high`: the log was
    * truncated or replaced.
    */
