@@ -1,14 +1,14 @@
 // The only composition root: settings → adapters → chosen roles → ordered stop. Everything that a role needs is handed
 // to it here; no role reads a setting, knows an adapter or meets another role.
 
+import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { durationMs, type Settings, sizeBytes } from './config.js';
-import { type DataDir, openDataDir } from './data-dir.js';
 import { Guard } from './guard.js';
 import { type Check, healthRoutes } from './health.js';
 import { createHttpServer, type HttpServer, type Logger, listen } from './http-server.js';
-import { type LmdbLog, openLmdbLog } from './log/lmdb-log.js';
+import type { Log } from './log/log.js';
 import { memoryAllowance, seriesCeiling } from './memory-limit.js';
 import { createMetrics, type Metrics } from './metrics.js';
 import type { DecoderSettings } from './receiver/wasm-decoder.js';
@@ -17,8 +17,9 @@ import type { Scorer } from './scorer/scorer.js';
 import { scrapeRoutes } from './scrape.js';
 import { settleCeiling } from './series-ceiling.js';
 import { isLoopback, listenAddress } from './settings-rules.js';
-import { openLmdbStore } from './state/lmdb-store.js';
 import type { StateStore } from './state/state-store.js';
+import { openStorage, type Storage } from './storage.js';
+import { openWaitingRoom } from './waiting-room.js';
 import { loadWasm } from './wasm-files.js';
 
 /** Seed of the one table of trees. Part of what a checkpoint must fit. */
@@ -27,7 +28,6 @@ export const FOREST_SEED = 1;
 const GUARD_KEYS = ['auth.mode', 'auth.credentials', 'auth.open', 'tls.certFile', 'tls.keyFile'];
 const COUNTERS_KEY = 'receiver/rejected';
 const COUNTERS_EVERY_MS = 10_000;
-const CANDIDATE_RETENTION = { bytesMax: 256e6, ageMsMax: 30 * 864e5 };
 
 export interface Treeline {
   /** `http://127.0.0.1:8275`, with the port that was taken. */
@@ -80,9 +80,8 @@ interface Site {
   logger: Logger;
   clock: () => number;
   metrics: Metrics;
-  dir: DataDir;
-  log: LmdbLog;
-  store: StateStore;
+  log: Log;
+  storage: Storage;
   server: HttpServer;
   checks: Check[];
   failures: Promise<void>[];
@@ -99,11 +98,12 @@ async function compose(
   const { logger, undo } = around;
   const guard = new Guard(settings, around);
   const metrics = createMetrics(version());
-  const storage = await openStorage(settings, { ...around, metrics });
+  const storage = await storageOf(settings, { ...around, metrics, guard });
   const { judge, tls } = guard;
   const server = createHttpServer({ metrics, logger, judge, ...(tls !== undefined && { tls }) });
-  const lists = { checks: [], failures: [storage.dir.failed], steps: [] };
-  const site: Site = { ...around, ...storage, ...lists, settings, metrics, server };
+  const lists = { checks: [...storage.checks], failures: [storage.failed], steps: [] };
+  const { log } = storage;
+  const site: Site = { ...around, ...lists, log, storage, settings, metrics, server };
   // The first: it is the one whose files may turn out to be unusable.
   site.steps.push({ keys: GUARD_KEYS, isAlways: true, apply: (next) => guard.apply(next) });
   site.steps.push({ keys: ['logging.level'], apply: (next) => setLevel(logger, next) });
@@ -161,30 +161,25 @@ function warnOfPlainSecrets({ auth, tls, listen: address }: Settings, logger: Lo
   );
 }
 
-async function openStorage(
+/** A log that is away is waited for, and the process says so meanwhile; one that refuses us ends the start. */
+async function storageOf(
   settings: Settings,
-  around: Pick<Site, 'clock' | 'undo' | 'metrics'>,
-): Promise<Pick<Site, 'dir' | 'log' | 'store'>> {
-  const dir = await openDataDir(settings.dataDir);
-  around.undo.push(() => dir.close());
-  const log = await openLmdbLog(dir, {
-    partitions: settings.log.partitions,
-    retention: {
-      samples: {
-        bytesMax: sizeBytes(settings.log.retentionSize),
-        ageMsMax: durationMs(settings.log.retentionAge),
-      },
-      candidates: CANDIDATE_RETENTION,
-    },
-    clock: around.clock,
-  });
-  around.undo.push(() => log.close());
-  around.metrics.observe(
-    'gauge',
-    { name: 'treeline_disk_free_bytes', help: 'Free bytes where the data directory lies' },
-    async () => [{ labels: {}, value: await dir.freeBytes() }],
-  );
-  return { dir, log, store: openLmdbStore(dir) };
+  around: Pick<Site, 'logger' | 'clock' | 'undo' | 'metrics'> & { guard: Guard },
+): Promise<Storage> {
+  const { logger, metrics, guard, undo } = around;
+  let storage: Storage;
+  if (settings.log.kind === 'embedded') storage = await openStorage(settings, around);
+  else {
+    const parts = { metrics, logger, judge: guard.judge, ...(guard.tls && { tls: guard.tls }) };
+    const room = await openWaitingRoom(parts, listenAddress(settings.listen));
+    try {
+      storage = await openStorage(settings, { ...around, onWait: (reason) => room.say(reason) });
+    } finally {
+      await room.close();
+    }
+  }
+  undo.push(() => storage.close());
+  return storage;
 }
 
 async function addReceiver(site: Site): Promise<void> {
@@ -222,11 +217,13 @@ async function addReceiver(site: Site): Promise<void> {
 }
 
 async function createScorer(site: Site): Promise<Scorer> {
-  const { log, store, settings, metrics, logger, clock } = site;
+  const { log, storage, settings, metrics, logger, clock } = site;
+  const store = storage.checkpoints;
+  assert(store !== undefined, 'a scorer has a store for its checkpoints');
   const { Scorer } = await import('./scorer/scorer.js');
   const { WasmForest } = await import('./scorer/wasm-forest.js');
   const forest = loadWasm('forest');
-  const seriesMax = await seriesMaxOf(site);
+  const seriesMax = await seriesMaxOf(site, store);
   const scorer = new Scorer({
     log,
     store,
@@ -235,16 +232,7 @@ async function createScorer(site: Site): Promise<Scorer> {
     metrics,
     logger,
     clock,
-    trim: async (partition, keepFrom) => {
-      const { passed } = await log.trim('samples', partition, keepFrom);
-      // The api reads candidates from wherever they begin: of them only retention says how many are kept.
-      await log.trim('candidates', partition, (await log.bounds('candidates', partition)).high);
-      if (passed === 0) return;
-      logger.error(
-        { partition, passed },
-        'Retention passed the checkpoint; raise log.retentionSize',
-      );
-    },
+    trim: (partition, keepFrom) => storage.trim(partition, keepFrom),
     settings: {
       seriesMax,
       seed: FOREST_SEED,
@@ -267,19 +255,27 @@ async function createScorer(site: Site): Promise<Scorer> {
 }
 
 /** Series that one partition scores at most. */
-async function seriesMaxOf({ log, store, settings, logger }: Site): Promise<number> {
+async function seriesMaxOf({ log, settings, logger }: Site, store: StateStore): Promise<number> {
   const allowance = await memoryAllowance();
   const ceiling = seriesCeiling(allowance, {
     memory: settings.limits.memory,
     maxSeries: settings.ingest.maxSeries,
     partitions: log.partitions,
+    isShared: settings.log.kind === 'kafka',
     sizeBytes,
   });
-  const perPartition = await settleCeiling(store, ceiling.perPartition);
+  const isShared = settings.checkpoint.store === 'topic';
+  const perPartition = await settleCeiling(store, ceiling.perPartition, isShared);
   const { boundBy, memoryBytes } = ceiling;
   const total = perPartition * log.partitions;
   const fields = { total, perPartition, boundBy, memoryBytes, memoryFrom: allowance.source };
   logger.info(fields, 'Ceiling on scored series; samples of further ones are refused and counted');
+  if (settings.log.kind === 'kafka' && total > ceiling.fitting) {
+    logger.warn(
+      { total, fitting: ceiling.fitting },
+      'One scorer alone could not hold all of them; run several, or lower ingest.maxSeries',
+    );
+  }
   if (perPartition > ceiling.perPartition) {
     logger.warn(
       { perPartition, wanted: ceiling.perPartition },
@@ -322,8 +318,10 @@ async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
  * Rejections are counted by this process and must add up with what the log has counted, also after a restart: they are
  * saved now and then, and `received` is by definition what was logged plus what was rejected.
  */
-async function keepCounters({ log, store, metrics }: Site): Promise<() => Promise<void>> {
-  const saved = await store.get(COUNTERS_KEY);
+async function keepCounters({ log, storage, metrics }: Site): Promise<() => Promise<void>> {
+  // Without a volume the counters are those of this process, as Prometheus expects of any.
+  const store = storage.own;
+  const saved = await store?.get(COUNTERS_KEY);
   const rejected =
     saved === undefined
       ? {}
@@ -356,6 +354,7 @@ async function keepCounters({ log, store, metrics }: Site): Promise<() => Promis
   );
   let last = saved === undefined ? '' : Buffer.from(saved).toString();
   const save = async () => {
+    if (store === undefined) return;
     const { values } = await metrics.rejected.get();
     const text = JSON.stringify(
       Object.fromEntries(values.map(({ labels, value }) => [labels.reason, value])),

@@ -37,6 +37,8 @@ export interface SeriesCeiling {
   boundBy: 'ingest.maxSeries' | 'limits.memory' | 'one partition';
   /** What limits.memory comes to. */
   memoryBytes: number;
+  /** Series that fit into it. */
+  fitting: number;
 }
 
 export interface CeilingSettings {
@@ -44,6 +46,11 @@ export interface CeilingSettings {
   memory: string;
   maxSeries: number;
   partitions: number;
+  /**
+   * Any process may come to own any partition, and must admit what its owner before admitted: then nothing of this
+   * machine decides.
+   */
+  isShared?: boolean;
   sizeBytes: (text: string) => number;
 }
 
@@ -56,17 +63,17 @@ export function seriesCeiling(
     ? Math.floor((allowance.bytes * Number.parseInt(memory, 10)) / 100)
     : settings.sizeBytes(memory);
   const fitting = Math.floor((memoryBytes - PROCESS_BYTES) / BYTES_PER_SERIES);
-  const wanted = Math.min(maxSeries, fitting);
+  const wanted = settings.isShared === true ? maxSeries : Math.min(maxSeries, fitting);
   // Rounded up: with fewer series than partitions each partition still takes one.
   const share = Math.max(1, Math.ceil(wanted / partitions));
   const perPartition = Math.min(share, SERIES_PER_PARTITION_MAX);
   const boundBy =
     perPartition < share
       ? 'one partition'
-      : fitting < maxSeries
+      : wanted < maxSeries
         ? 'limits.memory'
         : 'ingest.maxSeries';
-  return { perPartition, total: perPartition * partitions, boundBy, memoryBytes };
+  return { perPartition, total: perPartition * partitions, boundBy, memoryBytes, fitting };
 }
 
 /** Of our own cgroup and all above it: the kernel enforces each of them. */

@@ -14,10 +14,18 @@ export async function writtenCeiling(store: StateStore): Promise<number | undefi
   return bytes === undefined ? undefined : Number(Buffer.from(bytes).toString());
 }
 
-/** The ceiling to use when `wanted` is what settings and memory allow; it is written down. */
-export async function settleCeiling(store: StateStore, wanted: number): Promise<number> {
-  const ceiling = Math.max(wanted, await slotsLearnt(store));
-  if (ceiling !== (await writtenCeiling(store))) {
+/**
+ * The ceiling to use when `wanted` is what settings and memory allow; it is written down. In a store that several
+ * processes share it is never lowered: what each of them has learnt cannot be looked up at every start.
+ */
+export async function settleCeiling(
+  store: StateStore,
+  wanted: number,
+  isShared = false,
+): Promise<number> {
+  const written = await writtenCeiling(store);
+  const ceiling = Math.max(wanted, isShared ? (written ?? 0) : await slotsLearnt(store));
+  if (ceiling !== written) {
     await store.put(CEILING_KEY, Buffer.from(String(ceiling)));
   }
   return ceiling;
