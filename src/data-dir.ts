@@ -50,7 +50,7 @@ export type Values = Database<Uint8Array, Uint8Array>;
 
 export const DATA_DIR_FORMAT = 1;
 const BYTES = { encoding: 'binary', keyEncoding: 'binary' } as const;
-const MARKER = 'treeline.json';
+export const DATA_DIR_MARKER = 'treeline.json';
 const PARTIAL_MARKER = 'treeline.json.partial';
 const STORE = 'treeline.mdb';
 /** What a file system may put into every new directory by itself. */
@@ -196,13 +196,13 @@ function openEnvironment(path: string): RootDatabase {
 /** The format of the directory; undefined when it is new. */
 async function readMarker(path: string): Promise<number | undefined> {
   const names = await readdir(path);
-  if (!names.includes(MARKER)) {
+  if (!names.includes(DATA_DIR_MARKER)) {
     const foreign = names.find((name) => !NOBODYS.has(name) && !isLockFile(name));
     if (foreign === undefined) return undefined;
-    throw other(path, `it holds ${foreign}, and no ${MARKER}`);
+    throw other(path, `it holds ${foreign}, and no ${DATA_DIR_MARKER}`);
   }
-  const format = formatOf(await readFile(join(path, MARKER), 'utf8'));
-  if (format === undefined) throw other(path, `its ${MARKER} does not say a format`);
+  const format = formatOf(await readFile(join(path, DATA_DIR_MARKER), 'utf8'));
+  if (format === undefined) throw other(path, `its ${DATA_DIR_MARKER} does not say a format`);
   if (format > DATA_DIR_FORMAT) {
     throw new OperatingError(
       'data_dir_newer',
@@ -237,7 +237,7 @@ async function writeMarker(path: string): Promise<void> {
   } finally {
     await file.close();
   }
-  await rename(join(path, PARTIAL_MARKER), join(path, MARKER));
+  await rename(join(path, PARTIAL_MARKER), join(path, DATA_DIR_MARKER));
   await syncDirectory(path);
 }
 

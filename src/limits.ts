@@ -162,3 +162,18 @@ export const KAFKA_RECORD_OVERHEAD_BYTES = 128;
 export const BOUNDS_MS_MAX = 10_000;
 /** Ids of other logs that were met in records and found to be harmless. */
 export const FOREIGN_IDS_MAX = 64;
+/** Bytes that a block of a state file gathers before it is written: as a chunk of a checkpoint, small beside what is held. */
+export const STATE_BLOCK_BYTES = 512 * 1024;
+/**
+ * A block of a state file at most. The last thing that a block takes may be one series, 64 labels of 9 KiB and a record,
+ * or one histogram, 64 KiB of buckets at 12 bytes twice: both below 1.5 MiB.
+ */
+export const STATE_BLOCK_BYTES_MAX = 2 * 1024 * 1024;
+/** What an import holds at once of the partitions that it fills; one that is larger alone must fit, as it must later. */
+export const IMPORT_BYTES_MAX = 512 * 1024 * 1024;
+/** Keys in one send of the state store, which has RECORD_BYTES_MAX at most: it waits for the disk, not for their number. */
+export const STORE_SEND_RECORDS_MAX = 2_000;
+/** How long a call of the state store on Kafka may try: a killed broker stops acknowledgements for 8 to 13 s. */
+export const STORE_MS_MAX = 30_000;
+/** An index of the state store that has not followed for this long is made anew: a deletion stays in the topic for twice that. */
+export const STORE_INDEX_MS_MAX = 12 * 60 * 60 * 1000;

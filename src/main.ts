@@ -102,6 +102,45 @@ program
     await (await import('./cli/score.js')).score(files, options);
   });
 
+const state = program
+  .command('state')
+  .description('Learnt state to one file and back, also into another number of partitions');
+withSettings(
+  state
+    .command('export')
+    .description('Write what was learnt to a file, or to standard output for -')
+    .argument('<file>', 'file to write, or -'),
+)
+  .addOption(outputOption())
+  .addHelpText(
+    'after',
+    '\nExample:\n  treeline state export learnt.tls --data-dir /var/lib/treeline',
+  )
+  .action(async (file: string, options: Options) => {
+    await (await import('./cli/state.js')).stateExport(file, options);
+  });
+withSettings(
+  state
+    .command('import')
+    .description('Put a state file into a data directory or log that has learnt nothing yet')
+    .argument('<file>', 'state file'),
+)
+  .option('--force', 'also when samples are logged there already; those are never scored')
+  .addOption(outputOption())
+  .addHelpText('after', '\nExample:\n  treeline state import learnt.tls --log-partitions 8')
+  .action(async (file: string, options: Options) => {
+    await (await import('./cli/state.js')).stateImport(file, options);
+  });
+state
+  .command('verify')
+  .description('Check a state file from end to end and say what it holds')
+  .argument('<file>', 'state file')
+  .addOption(outputOption())
+  .addHelpText('after', '\nExample:\n  treeline state verify learnt.tls')
+  .action(async (file: string, options: Options) => {
+    await (await import('./cli/state.js')).stateVerify(file, options);
+  });
+
 /** The options that every command with settings takes. */
 function withSettings(command: Command): Command {
   command.option('--config <file>', 'settings in YAML');

@@ -1,4 +1,4 @@
-// A remote-write 1.0 sender for the demo: what a Prometheus puts on the wire, over real HTTP.
+// A remote-write 1.0 sender: what a Prometheus puts on the wire, for the demo over real HTTP.
 
 import { create, toBinary } from '@bufbuild/protobuf';
 import { compress } from 'snappy';
@@ -13,12 +13,6 @@ export interface SeriesSamples {
 
 /** Rejects with the receiver's own words when it does not take everything. */
 export async function remoteWrite(url: string, series: readonly SeriesSamples[]): Promise<void> {
-  const request = create(WriteRequestSchema, {
-    timeseries: series.map(({ labels, samples }) => ({
-      labels,
-      samples: samples.map(({ timestampMs, value }) => ({ value, timestamp: BigInt(timestampMs) })),
-    })),
-  });
   const answer = await fetch(url, {
     method: 'POST',
     headers: {
@@ -26,10 +20,23 @@ export async function remoteWrite(url: string, series: readonly SeriesSamples[])
       'Content-Encoding': 'snappy',
       'X-Prometheus-Remote-Write-Version': '0.1.0',
     },
-    body: new Uint8Array(await compress(Buffer.from(toBinary(WriteRequestSchema, request)))),
+    body: await writeRequestBody(series),
   });
   const text = await answer.text();
   if (answer.status !== 204) {
     throw new OperatingError('log_unavailable', `${url} answered ${answer.status}: ${text.trim()}`);
   }
+}
+
+/** As it goes over the wire: a WriteRequest in one snappy block. */
+export async function writeRequestBody(
+  series: readonly SeriesSamples[],
+): Promise<Uint8Array<ArrayBuffer>> {
+  const request = create(WriteRequestSchema, {
+    timeseries: series.map(({ labels, samples }) => ({
+      labels,
+      samples: samples.map(({ timestampMs, value }) => ({ value, timestamp: BigInt(timestampMs) })),
+    })),
+  });
+  return new Uint8Array(await compress(Buffer.from(toBinary(WriteRequestSchema, request))));
 }

@@ -14,11 +14,11 @@ import { type Checkpoint, CheckpointSchema } from '../gen/checkpoint_pb.js';
 import type { Logger } from '../http-server.js';
 import { CHECKPOINTS_KEPT, CHUNK_BYTES } from '../limits.js';
 import type { StateStore } from '../state/state-store.js';
+import { encodeDictionary, readDictionary } from './dictionary.js';
 import { OUTCOMES, type Partition } from './partition.js';
 
 /** 2: with histograms. Version 1 is read as a state without any. */
 export const CHECKPOINT_VERSION = 2;
-const ENTRY_BYTES = 28;
 const MANIFEST = '/manifest';
 
 /** What a checkpoint must fit: another log, partition count, table or record is not ours to read. */
@@ -41,7 +41,7 @@ export interface Snapshot {
 /** Copies the state between two records: nothing of it changes while it is written. */
 export function takeSnapshot(partition: Partition, lineage: Lineage, offset: number): Snapshot {
   const { slots, forest, counts } = partition;
-  const dictionary = encodeDictionary(partition);
+  const dictionary = encodeDictionary(slots);
   const histograms = partition.histograms.encode();
   const records = forest.records(slots.slotEnd).slice();
   const manifest = create(CheckpointSchema, {
@@ -89,6 +89,25 @@ export function stateHash(snapshot: Snapshot): Uint8Array {
 }
 
 export async function writeCheckpoint(store: StateStore, snapshot: Snapshot): Promise<void> {
+  await (await writeChunks(store, snapshot))();
+  const { partition } = snapshot.manifest;
+  const kept = (await listCheckpoints(store, partition)).slice(0, CHECKPOINTS_KEPT);
+  const keys = await store.list(partitionPrefix(partition));
+  // Those that are no longer kept, and chunks of some that never were finished: their process was killed.
+  const old = new Set(keys.map(offsetOf).filter((offset) => offset < snapshot.offset));
+  for (const offset of old) {
+    if (kept.includes(offset)) continue;
+    // The manifest goes first: without it the chunks are nobody's.
+    await store.deleteAll(prefixOf(partition, offset) + MANIFEST);
+    await store.deleteAll(`${prefixOf(partition, offset)}/`);
+  }
+}
+
+/** The checkpoint exists once what this resolves with, the writing of its manifest, has been called and has resolved. */
+export async function writeChunks(
+  store: StateStore,
+  snapshot: Snapshot,
+): Promise<() => Promise<void>> {
   const { manifest } = snapshot;
   const whole = Buffer.concat([snapshot.dictionary, snapshot.histograms, snapshot.records]);
   const prefix = prefixOf(manifest.partition, snapshot.offset);
@@ -102,21 +121,15 @@ export async function writeCheckpoint(store: StateStore, snapshot: Snapshot): Pr
     });
   }
   manifest.stateHash = stateHash(snapshot);
-  await store.put(prefix + MANIFEST, toBinary(CheckpointSchema, manifest));
-  const kept = await listCheckpoints(store, manifest.partition);
-  for (const old of kept.slice(CHECKPOINTS_KEPT)) {
-    // The manifest goes first: without it the chunks are nobody's.
-    await store.deleteAll(prefixOf(manifest.partition, old) + MANIFEST);
-    await store.deleteAll(`${prefixOf(manifest.partition, old)}/`);
-  }
+  return () => store.put(prefix + MANIFEST, toBinary(CheckpointSchema, manifest));
 }
 
 /** Offsets of the checkpoints of a partition, newest first. */
 export async function listCheckpoints(store: StateStore, partition: number): Promise<number[]> {
-  const keys = await store.list(`checkpoint/${pad(partition, 3)}/`);
+  const keys = await store.list(partitionPrefix(partition));
   return keys
     .filter((key) => key.endsWith(MANIFEST))
-    .map((key) => Number(key.split('/')[2]))
+    .map(offsetOf)
     .sort((a, b) => b - a);
 }
 
@@ -149,7 +162,7 @@ export async function restoreCheckpoint(
       );
     }
     const problem = unfit(manifest, partition, lineage);
-    const whole = problem === undefined ? await readChunks(store, manifest, offset) : undefined;
+    const whole = problem === undefined ? await readChunks(store, manifest) : undefined;
     if (whole === undefined) {
       logger.error(
         { ...where, problem: problem ?? 'damaged' },
@@ -163,7 +176,7 @@ export async function restoreCheckpoint(
   return undefined;
 }
 
-async function readManifest(
+export async function readManifest(
   store: StateStore,
   partition: number,
   offset: number,
@@ -184,65 +197,38 @@ function unfit(manifest: Checkpoint, partition: Partition, lineage: Lineage): st
   return undefined;
 }
 
-async function readChunks(
+/** Its bytes; undefined when one is missing or not what was written. */
+export async function readChunks(
   store: StateStore,
   manifest: Checkpoint,
-  offset: number,
 ): Promise<Buffer | undefined> {
+  const prefix = prefixOf(manifest.partition, Number(manifest.offset));
   const chunks: Uint8Array[] = [];
   for (const [index, { bytes, crc32: wanted }] of manifest.chunk.entries()) {
-    const chunk = await store.get(`${prefixOf(manifest.partition, offset)}/${pad(index, 6)}`);
+    const chunk = await store.get(`${prefix}/${pad(index, 6)}`);
     if (chunk === undefined || chunk.length !== bytes || crc32(chunk) !== wanted) return undefined;
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
 }
 
-/** entry u32 | fingerprint low u32 | high u32 | slot u32 | seen f64 | length u32 | SeriesInfo, for each entry in use. */
-function encodeDictionary(partition: Partition): Uint8Array {
-  const { slots } = partition;
-  let size = 0;
-  for (let entry = 0; entry < slots.entryEnd; entry++) {
-    if (slots.isUsed(entry)) size += ENTRY_BYTES + slots.announcement(entry).length;
-  }
-  const bytes = new Uint8Array(size);
-  const view = new DataView(bytes.buffer);
-  let at = 0;
-  for (let entry = 0; entry < slots.entryEnd; entry++) {
-    if (!slots.isUsed(entry)) continue;
-    const announcement = slots.announcement(entry);
-    view.setUint32(at, entry, true);
-    view.setUint32(at + 4, slots.lowOf(entry), true);
-    view.setUint32(at + 8, slots.highOf(entry), true);
-    view.setUint32(at + 12, slots.slotOf(entry), true);
-    view.setFloat64(at + 16, slots.seenAt(entry), true);
-    view.setUint32(at + 24, announcement.length, true);
-    bytes.set(announcement, at + ENTRY_BYTES);
-    at += ENTRY_BYTES + announcement.length;
-  }
-  assert.equal(at, size);
-  return bytes;
+/** The three sections of a checkpoint's bytes, as views of them. */
+export function sectionsOf(
+  manifest: Checkpoint,
+  whole: Buffer,
+): Pick<Snapshot, 'dictionary' | 'histograms' | 'records'> {
+  const recordsAt = manifest.dictionaryBytes + manifest.histogramBytes;
+  const dictionary = whole.subarray(0, manifest.dictionaryBytes);
+  const histograms = whole.subarray(manifest.dictionaryBytes, recordsAt);
+  const records = whole.subarray(recordsAt);
+  assert.equal(records.length, manifest.slotEnd * manifest.recordBytes);
+  return { dictionary, histograms, records };
 }
 
 function fill(partition: Partition, manifest: Checkpoint, whole: Buffer): void {
   const { slots, forest } = partition;
-  const dictionary = whole.subarray(0, manifest.dictionaryBytes);
-  const recordsAt = manifest.dictionaryBytes + manifest.histogramBytes;
-  const histograms = whole.subarray(manifest.dictionaryBytes, recordsAt);
-  const records = whole.subarray(recordsAt);
-  assert.equal(records.length, manifest.slotEnd * manifest.recordBytes);
-  for (let at = 0; at < dictionary.length; ) {
-    const length = dictionary.readUInt32LE(at + 24);
-    const row = {
-      low: dictionary.readUInt32LE(at + 4),
-      high: dictionary.readUInt32LE(at + 8),
-      slot: dictionary.readUInt32LE(at + 12),
-      seen: dictionary.readDoubleLE(at + 16),
-    };
-    const from = at + ENTRY_BYTES;
-    slots.restore(dictionary.readUInt32LE(at), row, dictionary.subarray(from, from + length));
-    at = from + length;
-  }
+  const { dictionary, histograms, records } = sectionsOf(manifest, whole);
+  for (const row of readDictionary(dictionary)) slots.restore(row.entry, row, row.announcement);
   slots.finishRestore(manifest.entryEnd, manifest.slotEnd);
   forest.restore(records);
   if (histograms.length > 0) partition.histograms.restore(histograms);
@@ -253,8 +239,16 @@ function fill(partition: Partition, manifest: Checkpoint, whole: Buffer): void {
   partition.findFlagged();
 }
 
+function partitionPrefix(partition: number): string {
+  return `checkpoint/${pad(partition, 3)}/`;
+}
+
 function prefixOf(partition: number, offset: number): string {
-  return `checkpoint/${pad(partition, 3)}/${pad(offset, 16)}`;
+  return partitionPrefix(partition) + pad(offset, 16);
+}
+
+function offsetOf(key: string): number {
+  return Number(key.split('/')[2]);
 }
 
 function pad(number: number, digits: number): string {

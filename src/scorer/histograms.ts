@@ -10,12 +10,16 @@ import { MetricType, type SeriesInfo, SeriesInfoSchema } from '../gen/sample_blo
 import { HISTOGRAM_BUCKETS_MAX, SILENCE_MS } from '../limits.js';
 import type { Label } from '../series.js';
 import { BucketSet, STALE } from './bucket-set.js';
+import {
+  decodeHistograms,
+  encodeHistograms,
+  type HistogramState as Histogram,
+} from './histogram-state.js';
 import { Interval } from './interval.js';
 import { NativeReader } from './native-histogram.js';
 import { type NativeOutcome, NativeSet } from './native-set.js';
 import { NO_ENTRY } from './slots.js';
 import { SparseCounts } from './sparse-counts.js';
-import { StateReader, StateWriter } from './state-bytes.js';
 
 /** The series that are scored in place of a histogram's buckets: its labels without `le`, and one of these. */
 export const DERIVED: readonly Label[] = [
@@ -34,15 +38,6 @@ export interface DerivedSeries {
   open(fingerprint: { low: number; high: number }, announcement: Uint8Array): number;
   observe(entry: number, timestampMs: number, value: number): void;
   markStale(entry: number, timestampMs: number): void;
-}
-
-interface Histogram {
-  /** Hash of tenant, name and labels without `le`. */
-  key: string;
-  /** Entries in the order of DERIVED; NO_ENTRY until the first interval. */
-  derived: [number, number, number];
-  classic: BucketSet | undefined;
-  native: NativeSet | undefined;
 }
 
 /** Null: looked at, and left out. */
@@ -134,46 +129,28 @@ export class Histograms {
   }
 
   encode(): Uint8Array {
-    const to = new StateWriter();
-    const done = new Set<Histogram>();
+    const histograms = new Set<Histogram>();
     const leftOut: number[] = [];
     for (let entry = 0; entry < this.#members.length; entry++) {
       const member = this.#members[entry];
       if (member === null) leftOut.push(entry);
-      if (!member || done.has(member)) continue;
-      done.add(member);
-      to.bytes(Buffer.from(member.key, 'hex'));
-      for (const derived of member.derived) to.u32(derived);
-      to.u32((member.classic === undefined ? 0 : 1) | (member.native === undefined ? 0 : 2));
-      member.classic?.encode(to);
-      member.native?.encode(to);
+      else if (member !== undefined) histograms.add(member);
     }
-    const histograms = to.written();
-    const head = new StateWriter();
-    head.u32(leftOut.length);
-    for (const entry of leftOut) head.u32(entry);
-    head.u32(done.size);
-    return Buffer.concat([head.written(), histograms]);
+    return encodeHistograms({ leftOut, histograms: [...histograms] });
   }
 
   /** What `encode` gave; there must be no histogram yet. */
   restore(bytes: Uint8Array): void {
     assert(this.#byKey.size === 0);
-    const from = new StateReader(bytes);
-    for (let left = from.u32(); left > 0; left--) this.#setMember(from.u32(), null);
-    for (let left = from.u32(); left > 0; left--) {
-      const key = Buffer.from(from.bytes(KEY_BYTES)).toString('hex');
-      const derived: Histogram['derived'] = [from.u32(), from.u32(), from.u32()];
-      const parts = from.u32();
-      const classic = (parts & 1) === 0 ? undefined : BucketSet.decode(from);
-      const native = (parts & 2) === 0 ? undefined : NativeSet.decode(from);
-      const histogram: Histogram = { key, derived, classic, native };
-      this.#byKey.set(key, histogram);
+    const { leftOut, histograms } = decodeHistograms(bytes);
+    for (const entry of leftOut) this.#setMember(entry, null);
+    for (const histogram of histograms) {
+      this.#byKey.set(histogram.key, histogram);
+      const { derived, native } = histogram;
       for (const entry of derived) if (entry !== NO_ENTRY) this.#setMember(entry, histogram);
       if (native !== undefined) this.#setMember(native.entry, histogram);
       this.#renumber(histogram);
     }
-    assert(from.isAtEnd);
   }
 
   #observeCell(entry: number, timestampMs: number, cell: number, startMs: number): void {

@@ -20,8 +20,8 @@ const ROUNDING = 1e-9;
 export type NativeOutcome = 'applied' | 'duplicate' | 'conflict' | 'late';
 
 export class NativeSet {
-  /** Entry of the series. */
-  readonly entry: number;
+  /** Entry of the series; only what moves a histogram elsewhere changes it. */
+  entry: number;
   lastMs = NEVER;
   #lastCrc = 0;
   /** Begin of the interval; NEVER without `previous`. */

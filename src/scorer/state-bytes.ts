@@ -4,9 +4,15 @@
 import { strict as assert } from 'node:assert';
 
 export class StateWriter {
-  #bytes = new Uint8Array(1024);
-  #view = new DataView(this.#bytes.buffer);
+  #bytes: Uint8Array;
+  #view: DataView;
   #end = 0;
+
+  /** `size`: how much is expected; it grows by itself. */
+  constructor(size = 1024) {
+    this.#bytes = new Uint8Array(size);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
 
   u32(value: number): void {
     const at = this.#take(4);
@@ -23,8 +29,14 @@ export class StateWriter {
     this.#bytes.set(bytes, at);
   }
 
+  get length(): number {
+    return this.#end;
+  }
+
+  /** Nothing may be written any more. */
   written(): Uint8Array {
-    return this.#bytes.slice(0, this.#end);
+    const isFull = this.#end === this.#bytes.length;
+    return isFull ? this.#bytes : this.#bytes.slice(0, this.#end);
   }
 
   #take(size: number): number {
@@ -48,6 +60,11 @@ export class StateReader {
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Call behind the last number. */
+  end(): void {
+    assert.equal(this.#at, this.#bytes.length, 'Bytes are left over');
   }
 
   get isAtEnd(): boolean {
