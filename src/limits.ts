@@ -177,3 +177,21 @@ export const STORE_SEND_RECORDS_MAX = 2_000;
 export const STORE_MS_MAX = 30_000;
 /** An index of the state store that has not followed for this long is made anew: a deletion stays in the topic for twice that. */
 export const STORE_INDEX_MS_MAX = 12 * 60 * 60 * 1000;
+/** `treeline score` reads files in pieces of this size; larger ones are not faster. */
+export const CSV_CHUNK_BYTES = 256 * 1024;
+/** One row of a CSV file: a thousand columns of a kilobyte. A quote that is never closed is found after this. */
+export const CSV_ROW_BYTES_MAX = 1024 * 1024;
+/** Files of one call: as many as a folder of a file system usually bears. */
+export const CSV_FILES_MAX = 100_000;
+/** Columns of one file that are scored at once: each has an open output, and a process usually may have 1,024. */
+export const CSV_COLUMNS_MAX = 256;
+/** Threads of one call: more than any machine has cores. */
+export const SCORE_JOBS_MAX = 256;
+/** Pieces of output that a thread may have on their way to standard output: 16 of about 100 KB. */
+export const SCORE_BACKLOG_MAX = 16;
+/** Anomalies of one series that are listed; beyond it the highest are, and all are counted. */
+export const LISTED_ANOMALIES_MAX = 1000;
+/** Places on the time axis of a plot, about one per pixel: 72 KB a series. Even. */
+export const PLOT_COLUMNS = 1024;
+/** Series in one plot; beyond it the highest scores are shown. At 100 KB of drawing each, a page stays below 20 MB. */
+export const PLOT_SERIES_MAX = 200;

@@ -85,21 +85,23 @@ program
 program
   .command('score')
   .description('Score CSV files with the same core, one output row per input row')
-  .argument('<file...>', 'CSV files with a header line')
+  .argument('<file...>', 'CSV files with a header line, gzipped or not, or folders of them')
   .option(
     '--column <name>',
     'column of the timestamps: ISO 8601, or epoch seconds or milliseconds',
     'timestamp',
   )
-  .option('--value <name>', 'column of the values', 'value')
-  .option(
-    '--out <path>',
-    'file to write, or an existing directory when there are several; else standard output',
-  )
+  .option('--value <names>', 'columns of the values, with commas between them', 'value')
+  .option('--out <path>', 'file to write, or a directory for several series; else standard output')
   .option('--seed <number>', 'seed of the table of trees', '1')
-  .addHelpText('after', '\nExample:\n  treeline score cpu.csv --out scored.csv')
+  .option('--plot <file>', 'draw value, band and anomalies into a file, .svg or .html')
+  .option('--jobs <number>', 'threads to work with', '1')
+  .option('--shard <i/n>', 'the i-th of n parts of the files, or of the columns of one', '1/1')
+  .addOption(outputOption())
+  .addHelpText('after', '\nExample:\n  treeline score cpu.csv --out scored.csv --plot cpu.html')
   .action(async (files: string[], options: import('./cli/score.js').ScoreOptions) => {
-    await (await import('./cli/score.js')).score(files, options);
+    const refuse = (message: string): never => program.error(`error: ${message}`);
+    await (await import('./cli/score.js')).score(files, options, refuse);
   });
 
 const state = program

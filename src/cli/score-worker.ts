@@ -1,0 +1,30 @@
+// A thread of `treeline score --jobs`: one pass after the other, as it is told, with a forest of its own. What it finds is
+// told to the main thread; rows for standard output go through it as well.
+
+import assert from 'node:assert/strict';
+import { parentPort, workerData } from 'node:worker_threads';
+import { WasmForest } from '../scorer/wasm-forest.js';
+import {
+  type FromWorker,
+  failureOf,
+  portOutput,
+  runTask,
+  type ToWorker,
+  type WorkerStart,
+} from './score-run.js';
+
+assert(parentPort !== null, 'This file runs as a thread');
+const port = parentPort;
+const { settings, module, slots } = workerData as WorkerStart;
+const forest = new WasmForest(module, { seriesMax: slots, seed: settings.seed });
+const rows = portOutput(port);
+const say = (message: FromWorker): void => port.postMessage(message);
+
+port.on('message', (message: ToWorker) => {
+  if ('taken' in message) return rows.taken(message.taken);
+  const onBytes = (bytes: number): void => say({ kind: 'progress', bytes });
+  void runTask(message.task, settings, { forest, rows, onBytes }).then(
+    (results) => say({ kind: 'done', results }),
+    (error: unknown) => say(failureOf(error)),
+  );
+});
