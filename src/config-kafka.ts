@@ -1,6 +1,6 @@
 // The settings of `log.kafka`: which brokers, how to speak to them, and as whom.
 
-import { type Static, Type } from '@sinclair/typebox';
+import { Type } from '@sinclair/typebox';
 import { BROKERS_MAX } from './limits.js';
 
 const strict = { additionalProperties: false };
@@ -50,5 +50,3 @@ export const Kafka = Type.Object(
   },
   strict,
 );
-
-export type KafkaSettings = Static<typeof Kafka>;

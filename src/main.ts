@@ -104,6 +104,15 @@ program
     await (await import('./cli/score.js')).score(files, options, refuse);
   });
 
+withSettings(
+  program.command('topics').description('Create the topics of a log on Kafka, or check them'),
+)
+  .addOption(outputOption())
+  .addHelpText('after', '\nExample:\n  treeline topics --config treeline.yaml')
+  .action(async (options: Options) => {
+    await (await import('./cli/topics.js')).topics(options);
+  });
+
 const state = program
   .command('state')
   .description('Learnt state to one file and back, also into another number of partitions');
