@@ -3,7 +3,6 @@
 
 import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { durationMs, type Settings, sizeBytes } from './config.js';
 import { Guard } from './guard.js';
 import { type Check, healthRoutes } from './health.js';
@@ -19,6 +18,7 @@ import { settleCeiling } from './series-ceiling.js';
 import { isLoopback, listenAddress } from './settings-rules.js';
 import type { StateStore } from './state/state-store.js';
 import { openStorage, type Storage } from './storage.js';
+import { version } from './version.js';
 import { openWaitingRoom } from './waiting-room.js';
 import { loadWasm } from './wasm-files.js';
 
@@ -44,18 +44,6 @@ export interface Surroundings {
   clock?: () => number;
   /** Reads the settings again, for a reload. Throws `config_invalid`. */
   read?: () => Settings;
-}
-
-export function version(): string {
-  for (const path of ['../package.json', '../../package.json']) {
-    try {
-      const text = readFileSync(new URL(path, import.meta.url), 'utf8');
-      return (JSON.parse(text) as { version: string }).version;
-    } catch {
-      // Compiled files lie one folder deeper than sources: the other path is right.
-    }
-  }
-  throw new Error('package.json is missing beside the program');
 }
 
 /** Rejects with an OperatingError whose message names cause and fix; then nothing is left running. */

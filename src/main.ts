@@ -3,9 +3,9 @@
 // loaded when it is called, so none pays for another's dependencies.
 
 import { Command, CommanderError, Option } from 'commander';
-import { version } from './compose.js';
 import { SETTINGS } from './config.js';
 import { OperatingError } from './errors.js';
+import { version } from './version.js';
 
 const program = new Command('treeline')
   .description('Streaming anomaly detection for Prometheus')

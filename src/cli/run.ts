@@ -2,11 +2,12 @@
 // order when asked to. SIGHUP reads the settings again.
 
 import closeWithGrace from 'close-with-grace';
-import { startTreeline, type Treeline, version } from '../compose.js';
+import { startTreeline, type Treeline } from '../compose.js';
 import { loadSettings, SETTINGS, type Settings } from '../config.js';
 import { OperatingError } from '../errors.js';
 import type { Logger } from '../http-server.js';
 import { createLogger } from '../logger.js';
+import { version } from '../version.js';
 import { prometheusBlocks } from './blocks.js';
 import { type Options, sourcesOf } from './config.js';
 
