@@ -10,7 +10,8 @@ import { createHttpServer, type HttpServer, type Logger, listen } from './http-s
 import type { Log } from './log/log.js';
 import { memoryAllowance, seriesCeiling } from './memory-limit.js';
 import { createMetrics, type Metrics } from './metrics.js';
-import type { DecoderSettings } from './receiver/wasm-decoder.js';
+import type { DecoderSettings, ReplicaClaim } from './receiver/wasm-decoder.js';
+import { keepReceiverState } from './receiver-state.js';
 import { createReloader, type Reloaded, type Step } from './reload.js';
 import type { Scorer } from './scorer/scorer.js';
 import { scrapeRoutes } from './scrape.js';
@@ -25,9 +26,16 @@ import { loadWasm } from './wasm-files.js';
 /** Seed of the one table of trees. Part of what a checkpoint must fit. */
 export const FOREST_SEED = 1;
 
+const INGEST_KEYS = [
+  'ingest.keep',
+  'ingest.drop',
+  'ingest.stripLabels',
+  'ingest.replicas',
+  'ingest.clusterLabel',
+  'ingest.replicaLabel',
+];
 const GUARD_KEYS = ['auth.mode', 'auth.credentials', 'auth.open', 'tls.certFile', 'tls.keyFile'];
-const COUNTERS_KEY = 'receiver/rejected';
-const COUNTERS_EVERY_MS = 10_000;
+const TELL_EVERY_MS = 10_000;
 
 export interface Treeline {
   /** `http://127.0.0.1:8275`, with the port that was taken. */
@@ -171,29 +179,43 @@ async function storageOf(
 }
 
 async function addReceiver(site: Site): Promise<void> {
-  const { log, settings, metrics, logger, clock } = site;
+  const { log, settings, metrics, logger, clock, storage } = site;
   const { createReceiver } = await import('./receiver/receiver.js');
+  const { Replicas } = await import('./receiver/replicas.js');
   const { classifier } = await import('./receiver/rules.js');
   const { WasmDecoder } = await import('./receiver/wasm-decoder.js');
   const { module } = loadWasm('decode');
+  let toldAt = 0;
+  const replicas = new Replicas((takeover) => {
+    state.changed();
+    if (takeover === undefined || clock() - toldAt < TELL_EVERY_MS) return;
+    toldAt = clock();
+    logger.info(takeover, 'Another replica of a cluster is elected');
+  });
+  const state = await keepReceiverState({ log, store: storage.own, metrics, replicas });
+  site.undo.push(() => state.stop());
   const decoderOf = ({ ingest }: Settings) => {
+    const { clusterLabel, replicaLabel } = ingest;
+    const judge = (claim: ReplicaClaim) => replicas.judge(claim);
     const decoderSettings: DecoderSettings = {
       partitions: log.partitions,
       partitionBy: settings.ingest.partitionBy,
       stripLabels: ingest.stripLabels,
       classify: classifier(ingest),
+      replicas: ingest.replicas === 'elect' ? { clusterLabel, replicaLabel, judge } : undefined,
     };
     return new WasmDecoder(module, decoderSettings);
   };
   let decoder = decoderOf(settings);
-  const receiver = createReceiver({ log, decoder, metrics, logger, clock });
+  const receiver = createReceiver({ log, decoder, metrics, logger, clock, replicas });
   receiver.routes(site.server);
   site.steps.push({
-    keys: ['ingest.keep', 'ingest.drop', 'ingest.stripLabels'],
+    keys: INGEST_KEYS,
     // A new decoder knows no series: each is judged by the new rules, and announced again.
     apply: (next) => {
       const before = decoder;
       decoder = decoderOf(next);
+      decoder.adoptFamilies(before);
       receiver.useDecoder(decoder);
       return () => {
         decoder = before;
@@ -201,7 +223,6 @@ async function addReceiver(site: Site): Promise<void> {
       };
     },
   });
-  site.undo.push(await keepCounters(site));
 }
 
 async function createScorer(site: Site): Promise<Scorer> {
@@ -300,62 +321,4 @@ async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
   await api.start();
   site.undo.push(() => api.stop());
   site.failures.push(api.failed);
-}
-
-/**
- * Rejections are counted by this process and must add up with what the log has counted, also after a restart: they are
- * saved now and then, and `received` is by definition what was logged plus what was rejected.
- */
-async function keepCounters({ log, storage, metrics }: Site): Promise<() => Promise<void>> {
-  // Without a volume the counters are those of this process, as Prometheus expects of any.
-  const store = storage.own;
-  const saved = await store?.get(COUNTERS_KEY);
-  const rejected =
-    saved === undefined
-      ? {}
-      : (JSON.parse(Buffer.from(saved).toString()) as Record<string, number>);
-  let received = 0;
-  for (const [reason, count] of Object.entries(rejected)) {
-    metrics.rejected.inc({ reason }, count);
-    received += count;
-  }
-  for (let partition = 0; partition < log.partitions; partition++) {
-    received += (await log.bounds('samples', partition)).samples;
-  }
-  metrics.received.inc(received);
-  metrics.observe(
-    'counter',
-    {
-      name: 'treeline_samples_logged_total',
-      help: 'Samples in the log, durable',
-      labels: ['partition'],
-    },
-    async () => {
-      const partitions = Array.from({ length: log.partitions }, (_, partition) => partition);
-      return Promise.all(
-        partitions.map(async (partition) => ({
-          labels: { partition: String(partition) },
-          value: (await log.bounds('samples', partition)).samples,
-        })),
-      );
-    },
-  );
-  let last = saved === undefined ? '' : Buffer.from(saved).toString();
-  const save = async () => {
-    if (store === undefined) return;
-    const { values } = await metrics.rejected.get();
-    const text = JSON.stringify(
-      Object.fromEntries(values.map(({ labels, value }) => [labels.reason, value])),
-    );
-    if (text === last) return;
-    await store.put(COUNTERS_KEY, Buffer.from(text));
-    last = text;
-  };
-  // A failed save is made good by the next one; the counts themselves are in memory.
-  const timer = setInterval(() => void save().catch(() => {}), COUNTERS_EVERY_MS);
-  timer.unref();
-  return async () => {
-    clearInterval(timer);
-    await save().catch(() => {});
-  };
 }

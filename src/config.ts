@@ -136,6 +136,20 @@ export const Schema = Type.Object(
           default: [],
           description: 'Labels removed on arrival; they do not tell series apart',
         }),
+        replicas: Type.Union([Type.Literal('off'), Type.Literal('elect')], {
+          default: 'off',
+          description: 'elect: of the replicas of a cluster one is listened to at a time',
+        }),
+        clusterLabel: Type.String({
+          minLength: 1,
+          default: 'cluster',
+          description: 'Label that says which cluster a replica belongs to',
+        }),
+        replicaLabel: Type.String({
+          minLength: 1,
+          default: '__replica__',
+          description: 'Label that tells replicas apart; removed from series that have both',
+        }),
         maxSeries: Type.Integer({
           minimum: 1,
           maximum: SERIES_MAX,
@@ -251,6 +265,9 @@ export const RELOADABLE: ReadonlySet<string> = new Set([
   'ingest.keep',
   'ingest.drop',
   'ingest.stripLabels',
+  'ingest.replicas',
+  'ingest.clusterLabel',
+  'ingest.replicaLabel',
   'gauges.linger',
   'auth.mode',
   'auth.credentials',

@@ -83,7 +83,7 @@ export const PARTITION_AND_STRIP_LABELS_MAX = 31;
 export const PROCESS_BYTES = 256 * 1000 * 1000;
 /** What a scored series costs at most: record, labels, tables, and the copy while a checkpoint is written. */
 export const BYTES_PER_SERIES = 4096;
-/** Symbols of a remote-write 2.0 request; Prometheus sends a few thousand. 32 bytes each. */
+/** Symbols of a remote-write 2.0 request; Prometheus sends a few thousand. 72 bytes each. */
 export const REQUEST_SYMBOLS_MAX = 2 ** 20;
 /** References to symbols in one request: 200,000 series of 20 labels. */
 export const REQUEST_REFERENCES_MAX = 8_000_000;
@@ -195,3 +195,12 @@ export const LISTED_ANOMALIES_MAX = 1000;
 export const PLOT_COLUMNS = 1024;
 /** Series in one plot; beyond it the highest scores are shown. At 100 KB of drawing each, a page stays below 20 MB. */
 export const PLOT_SERIES_MAX = 200;
+/** Clusters whose replicas are told apart: at most 1,000 names of 2 x 256 characters, half a megabyte. */
+export const REPLICA_CLUSTERS_MAX = 1000;
+export const REPLICA_TEXT_CHARS_MAX = 256;
+/** How far another replica must be ahead of the elected one, in stream time, to take over. Grafana Mimir waits as long. */
+export const REPLICA_TAKEOVER_MS = 30 * 1000;
+/** Or as long as the elected one pauses between scrapes, which is learnt and fades over this long. */
+export const REPLICA_RHYTHM_MS_MAX = 10 * 60 * 1000;
+/** A cluster this far behind, in stream time, makes room for another when the table is full. */
+export const REPLICA_FORGET_MS = 24 * 60 * 60 * 1000;

@@ -139,7 +139,8 @@ function kafkaRules({ log, checkpoint, roles }: Settings): BrokenRule[] {
   return broken;
 }
 
-function labelRules({ stripLabels, partitionBy }: Settings['ingest']): BrokenRule[] {
+function labelRules(ingest: Settings['ingest']): BrokenRule[] {
+  const { stripLabels, partitionBy } = ingest;
   const broken: BrokenRule[] = [];
   const key = 'ingest.stripLabels';
   if (stripLabels.includes('__name__')) {
@@ -152,6 +153,25 @@ function labelRules({ stripLabels, partitionBy }: Settings['ingest']): BrokenRul
       `${key} and ingest.partitionBy name ${names.size} labels, at most ` +
       `${PARTITION_AND_STRIP_LABELS_MAX} are looked for`;
     broken.push({ key, message });
+  }
+  return [...broken, ...replicaRules(ingest)];
+}
+
+function replicaRules(ingest: Settings['ingest']): BrokenRule[] {
+  const { replicas, clusterLabel, replicaLabel, stripLabels, partitionBy } = ingest;
+  if (replicas === 'off') return [];
+  const broken: BrokenRule[] = [];
+  if (clusterLabel === replicaLabel || [clusterLabel, replicaLabel].includes('__name__')) {
+    const message = 'ingest.clusterLabel and ingest.replicaLabel are two labels, and not __name__';
+    broken.push({ key: 'ingest.replicaLabel', message });
+  }
+  for (const name of [clusterLabel, replicaLabel].filter((label) => stripLabels.includes(label))) {
+    const message = `ingest.stripLabels: replicas are told apart by ${name}; remove it from the list`;
+    broken.push({ key: 'ingest.stripLabels', message });
+  }
+  if (partitionBy.flat().includes(replicaLabel)) {
+    const message = `ingest.partitionBy: ${replicaLabel} is removed, and cannot decide the partition`;
+    broken.push({ key: 'ingest.partitionBy', message });
   }
   return broken;
 }

@@ -82,6 +82,10 @@ export class Builds {
     return errors[0]!;
   }
 
+  adoptFamilies(other: Builds): void {
+    for (const [i, decoder] of this.#decoders.entries()) decoder.adoptFamilies(other.#decoders[i]!);
+  }
+
   forgetAnnouncements(): void {
     for (const decoder of this.#decoders) decoder.forgetAnnouncements();
   }

@@ -43,6 +43,13 @@ const SETTINGS: DecoderSettings = {
     const metric = labels.find(({ name }) => name === '__name__')!.value;
     return DISPOSITIONS[metric.startsWith('up') ? 0 : metric.length % DISPOSITIONS.length]!;
   },
+  replicas: {
+    clusterLabel: 'job',
+    replicaLabel: 'a.very.long.label.name',
+    // Nothing that an election would say, but everything that it is asked with.
+    judge: ({ tenant, cluster, replica, newestMs = 1 }) =>
+      (tenant.length + cluster.length + replica.length + Math.abs(newestMs % 5)) % 3 !== 0,
+  },
 };
 
 type Outcome<T> = { verdict: 'ok'; value: T } | { verdict: Verdict };
@@ -62,7 +69,7 @@ function fuzz(version: Version): void {
   const reference = new ReferenceDecoder(SETTINGS);
   const verdicts = { ok: 0, bad_snappy: 0, bad_protobuf: 0, too_large: 0, wrong_version: 0 };
   const seeds = ONLY_SEED ? [Number(ONLY_SEED)] : Array.from({ length: CASES }, (_, i) => i + 1);
-  const seen = { compared: 0, histograms: 0, exemplars: 0, types: 0, starts: 0 };
+  const seen = { compared: 0, histograms: 0, exemplars: 0, types: 0, starts: 0, out: 0, allOut: 0 };
   for (const seed of seeds) {
     const at = `seed ${seed} of version ${version}`;
     const random = randomFrom(seed);
@@ -90,6 +97,8 @@ function fuzz(version: Version): void {
       seen.starts += columns.startTimestampMs.length;
     }
     seen.exemplars += wanted?.written.exemplars ?? 0;
+    if (wanted?.isLeftOut === false && wanted.leftOut.replica !== undefined) seen.out++;
+    if (wanted?.isLeftOut === true) seen.allOut++;
   }
   // A generator that only makes rubbish, or only good requests, would test nothing.
   if (seeds.length < 1000) return;
@@ -101,6 +110,8 @@ function fuzz(version: Version): void {
   expect(seen.histograms).toBeGreaterThan(seeds.length / 100);
   expect(seen.exemplars).toBeGreaterThan(seeds.length / 50);
   expect(seen.types).toBeGreaterThan(seeds.length / 1000);
+  expect(seen.out).toBeGreaterThan(seeds.length / 100);
+  expect(seen.allOut).toBeGreaterThan(seeds.length / 1000);
   if (version === 2) expect(seen.starts).toBeGreaterThan(seeds.length / 10);
 }
 

@@ -146,6 +146,52 @@ test('Prometheus 2.42 sends samples and, apart from them, types: both arrive', {
   expect(typeOf('go_gc_duration_seconds')).toBe(MetricType.SUMMARY);
 });
 
+test('of two Prometheus 2.42 with one cluster, one is listened to; when it ends, the other is', {
+  timeout: 180_000,
+}, async () => {
+  const treeline = await started('pair', undefined, ['--ingest-replicas', 'elect']);
+  const exporter = await startNodeExporter();
+  await exporter.expose(queues(1));
+  const config = (replica: string) =>
+    prometheusConfig(exporter.target, treeline.url).replace(
+      'global: {',
+      `global: { external_labels: { cluster: demo, __replica__: ${replica} },`,
+    );
+  const first = await startPrometheus(config('first'));
+  await received(treeline, 2_000);
+  const second = await startPrometheus(config('second'));
+  const leftOut = async () =>
+    readingOf(await treeline.metrics(), 'treeline_samples_rejected_total', { reason: 'replica' });
+  await eventually('the second to be left out', 60_000, async () =>
+    ((await leftOut()) ?? 0) > 5_000 ? true : undefined,
+  );
+  expectPrometheusLostNothing(await metricsOf(second.url));
+  await first.stop();
+  const takeovers = async () =>
+    readingOf(await treeline.metrics(), 'treeline_replica_takeovers_total');
+  expect(await takeovers()).toBe(0);
+  await eventually('the second to take over', 60_000, async () =>
+    (await takeovers()) === 1 ? true : undefined,
+  );
+  await received(treeline, ((await leftOut()) ?? 0) + 10_000);
+  expectPrometheusLostNothing(await metricsOf(second.url));
+  await second.stop();
+  await exporter.stop();
+  const logged = await stopAndRead(treeline);
+  const place = { instance: exporter.target, job: 'demo', cluster: 'demo', queue: 'q0' };
+  const times = (logged.get(keyOf({ __name__: 'demo_queue_length', ...place }))?.points ?? []).map(
+    ([ms]) => Number(ms),
+  );
+  // One sample a second, one silence of half a minute, no second rhythm between.
+  const steps = times.slice(1).map((ms, i) => ms - times[i]!);
+  expect(steps.filter((ms) => ms < 500)).toEqual([]);
+  const silences = steps.filter((ms) => ms > 10_000);
+  expect(silences).toHaveLength(1);
+  expect(silences[0]).toBeGreaterThan(20_000);
+  expect(silences[0]).toBeLessThan(45_000);
+  expect([...logged.keys()].filter((key) => key.includes('__replica__'))).toEqual([]);
+});
+
 if (PROMETHEUS_3 !== undefined) {
   test('Prometheus 3 sends 2.0: start timestamps and native histograms arrive, nothing is lost', {
     timeout: 180_000,
@@ -177,10 +223,14 @@ if (PROMETHEUS_3 !== undefined) {
   });
 }
 
-async function started(name: string, port?: number): Promise<Treeline> {
+async function started(
+  name: string,
+  port?: number,
+  args: readonly string[] = [],
+): Promise<Treeline> {
   return startTreeline({
     dataDir: temporaryDirectory(name),
-    args: ['--logging-level', 'warn'],
+    args: ['--logging-level', 'warn', ...args],
     ...(port === undefined ? {} : { port }),
   });
 }

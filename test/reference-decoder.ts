@@ -17,6 +17,7 @@ import type {
   RejectReason,
   Written,
 } from '../src/receiver/wasm-decoder.js';
+import { type Claims, judgeClaims } from './reference-claims.js';
 import { finish, labelHash } from './reference-hash.js';
 import { decodeText, isExemplar, isText, type Resolved, resolve } from './reference-labels.js';
 import type { ByteLabel, RequestMessage, SeriesMessage } from './reference-messages.js';
@@ -62,7 +63,9 @@ export interface Reference {
   received: number;
   written: Written;
   columns: Map<number, Columns>;
-  leftOut: Partial<Record<Disposition, number>>;
+  leftOut: Partial<Record<Disposition | 'replica', number>>;
+  isLeftOut: boolean;
+  unclaimed: number;
   rejected: Partial<Record<RejectReason, number>>;
   rejectedOther: Partial<Record<RejectReason, number>>;
   rejectedCount: number;
@@ -107,6 +110,8 @@ export class ReferenceDecoder {
       written: { samples: 0, histograms: 0, exemplars: 0 },
       columns: new Map(),
       leftOut: {},
+      isLeftOut: false,
+      unclaimed: 0,
       rejected: {},
       rejectedOther: {},
       rejectedCount: 0,
@@ -119,9 +124,11 @@ export class ReferenceDecoder {
     const bytes = resolved.reduce((sum, { labelBytes }) => sum + labelBytes, 0);
     if (bytes > REQUEST_LABEL_BYTES_MAX) throw new Refused('too_large', 'label bytes');
     this.#learn(request, result, options.tenant);
-    for (const [i, series] of request.series.entries()) {
-      this.#take(result, { request, series, ...resolved[i]! }, options);
-    }
+    const all = request.series.map((series, i) => ({ series, ...resolved[i]! }));
+    const claims = judgeClaims(all, this.#settings.replicas, options);
+    result.unclaimed = claims.unclaimed;
+    if (claims.isAllOut) return leaveAllOut(result, request);
+    for (const one of all) this.#take(result, { request, claims, ...one }, options);
     for (const columns of result.columns.values()) {
       if (columns.startTimestampMs.every((start) => start === 0n)) columns.startTimestampMs = [];
     }
@@ -185,7 +192,12 @@ export class ReferenceDecoder {
 
   #take(
     result: Reference,
-    { request, series, ...resolved }: Resolved & { request: RequestMessage; series: SeriesMessage },
+    {
+      request,
+      series,
+      claims,
+      ...resolved
+    }: Resolved & { request: RequestMessage; series: SeriesMessage; claims: Claims },
     options: { tenant: string; nowMs: number },
   ): void {
     const points = series.samples.length + series.histograms.length;
@@ -199,7 +211,13 @@ export class ReferenceDecoder {
     const bad = series.exemplars.length - good;
     if (bad > 0) this.#reject(result, 'invalid_exemplar', { others: bad });
 
-    const labels = this.#keptLabels(resolved.labels);
+    if (claims.isOut(series)) {
+      result.leftOut.replica = (result.leftOut.replica ?? 0) + points;
+      result.written.samples += series.samples.length;
+      result.written.histograms += series.histograms.length;
+      return;
+    }
+    const labels = this.#keptLabels(resolved.labels, claims.has(series));
     const { fingerprint, partition } = this.#identify(labels, options.tenant);
     let known = this.#known.get(fingerprint);
     const texts = labels.map(({ name, value }) => ({
@@ -290,10 +308,11 @@ export class ReferenceDecoder {
     return true;
   }
 
-  #keptLabels(labels: readonly ByteLabel[]): ByteLabel[] {
-    const { stripLabels } = this.#settings;
+  #keptLabels(labels: readonly ByteLabel[], hasClaim: boolean): ByteLabel[] {
+    const { stripLabels, replicas } = this.#settings;
+    const stripped = hasClaim ? [...stripLabels, replicas!.replicaLabel] : stripLabels;
     return labels.filter(
-      ({ name, value }) => value.length > 0 && !stripLabels.includes(decodeText(name)),
+      ({ name, value }) => value.length > 0 && !stripped.includes(decodeText(name)),
     );
   }
 
@@ -306,10 +325,42 @@ export class ReferenceDecoder {
       [...names].reduce((sum, name) => sum + hashes.get(name)!, own);
     const fingerprint = finish(sumOf(hashes.keys()));
     const set = this.#settings.partitionBy.find((names) => names.every((name) => hashes.has(name)));
-    const hash = set ? finish(sumOf(new Set(set))) : fingerprint;
+    const hash = set ? finish(sumOf(new Set(set))) : finish(familySum(labels, own));
     const partition = Number(((hash >> 32n) * BigInt(this.#settings.partitions)) >> 32n);
     return { fingerprint, partition };
   }
+}
+
+/** Nothing of it is judged, and the sender may take all of it for stored. */
+function leaveAllOut(result: Reference, { series }: RequestMessage): Reference {
+  const { written } = result;
+  for (const { samples, histograms, exemplars } of series) {
+    written.samples += samples.length;
+    written.histograms += histograms.length;
+    written.exemplars += exemplars.length;
+  }
+  result.received = written.samples + written.histograms;
+  result.leftOut.replica = result.received;
+  result.isLeftOut = true;
+  return result;
+}
+
+/** All labels but the bound of a bucket, and of the metric's name its stem. */
+function familySum(labels: readonly ByteLabel[], own: bigint): bigint {
+  return labels.reduce((sum, { name, value }) => {
+    const text = decodeText(name);
+    if (text === 'le') return sum;
+    const stem = text === '__name__' ? stemOf(value) : value;
+    return sum + labelHash(name, stem);
+  }, own);
+}
+
+function stemOf(metric: Uint8Array): Uint8Array {
+  const text = decodeText(metric);
+  const suffix = ['_bucket', '_count', '_sum'].find((each) => text.endsWith(each)) ?? '';
+  return new TextEncoder().encode(
+    text === suffix ? text : text.slice(0, text.length - suffix.length),
+  );
 }
 
 function isSilent(kind: Kind): boolean {

@@ -242,3 +242,54 @@ test('families and units beyond their room are left out and counted', () => {
   const kept = messages(decoded)[0]!.series.map(({ unit }) => unit);
   expect(kept).toEqual([...units.slice(0, UNITS_MAX), ...Array(6).fill('')]);
 }, 20_000);
+
+test('many names, values of many names, and long lists give the labels of the reference', () => {
+  const builds = new Builds({ partitions: 1, stripLabels: ['n3'] });
+  const reference = new ReferenceDecoder({ ...SETTINGS, partitions: 1, stripLabels: ['n3'] });
+  // More names than have a bit of their own, some of them twice in the table, and few values.
+  const names = Array.from({ length: 150 }, (_, i) => `n${i % 140}`);
+  const texts = ['', '__name__', 'up', 'v', 'w', ...names, ...Array(200).fill('x'), 'y'];
+  const first = texts.indexOf('n0');
+  const last = texts.length - 1;
+  const lists = [
+    ...names.map((_, i) => [1, 2, first + i, 3 + (i % 2)]),
+    ...names.map((_, i) => [1, 2, first + i, 0, first + ((i + 1) % 140), last]),
+    // 64 labels, and one too many; one name twice, as two symbols, early and late in the table.
+    [1, 2, ...Array.from({ length: 63 }, (_, i) => [first + i, 3]).flat()],
+    [1, 2, ...Array.from({ length: 64 }, (_, i) => [first + i, 3]).flat()],
+    [1, 2, first + 5, 3, first + 145, 4],
+    [1, 2, first + 100, 3, first + 100, 3],
+    [1, 2, first + 139, 3, first + 138, 3, first + 139, 4],
+    [1, 2, first + 3, 3, first + 3, 4],
+    [1, 2, last + 1, 3],
+    [1, 2, first, last + 1],
+  ];
+  const request = [symbols(...texts), ...lists.map((refs) => seriesV2(refs, POINT))];
+  for (let again = 0; again < 2; again++) {
+    const got = builds.request(request, V2);
+    const parsed = parseRequest(Uint8Array.from(request.flat()), 2);
+    const want = reference.decode(parsed, { tenant: '', nowMs: NOW_MS });
+    expect(messages(got)[0]!.fingerprint).toEqual(want.columns.get(0)!.fingerprint);
+    expect(got.rejected).toMatchObject(want.rejected);
+    expect(want.rejected).toEqual({
+      ...{ too_many_labels: 1, duplicate_label: 4, reference_out_of_range: 2 },
+    });
+  }
+});
+
+test('a decoder that takes the place of another knows the types that it had learnt', () => {
+  const settings = { partitions: 1 };
+  const before = new Builds(settings);
+  before.request([family('requests', 1, 'requests'), family('latency', 3, 'seconds')]);
+  const after = new Builds(settings);
+  after.adoptFamilies(before);
+  const named = (name: string) => series(label('__name__', name), POINT);
+  expect(announced(after, [named('requests_total'), named('latency_bucket')])).toEqual([
+    ['requests_total', 1, 'requests'],
+    ['latency_bucket', 3, 'seconds'],
+  ]);
+  // It goes on learning where the other stopped, and the other does not hear of it.
+  after.request([family('fresh', 2, 'bytes')]);
+  expect(announced(after, [named('fresh')])).toEqual([['fresh', 2, 'bytes']]);
+  expect(announced(before, [named('fresh')])).toEqual([['fresh', 0, '']]);
+});

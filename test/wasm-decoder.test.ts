@@ -140,6 +140,28 @@ test('the first set whose labels are all there and not empty chooses the partiti
   expect(partition(label('pod', 'cart-1'))).toBe(neither);
 });
 
+test('without such a set all parts of a histogram meet, and nothing else is drawn together', () => {
+  const builds = new Builds({ partitions: 64 });
+  const partition = (metric: string, ...labels: number[][]): number => {
+    const parts = [label('__name__', metric), label('job', 'a'), ...labels, POINT];
+    return builds.request([series(...parts)]).blocks[0]!.partition;
+  };
+  for (const stem of ['latency_seconds', 'x', 'a.name_that.is_longer_than_any_other']) {
+    const native = partition(stem);
+    for (const bound of ['0.1', '5', '+Inf']) {
+      expect(partition(`${stem}_bucket`, label('le', bound))).toBe(native);
+    }
+    expect([partition(`${stem}_count`), partition(`${stem}_sum`)]).toEqual([native, native]);
+  }
+  const names = ['up', 'a_total', 'a_created', 'a_buckets', '_sum', 'sum', '_bucket', 'bucket'];
+  const others = names.flatMap((name) => [partition(name), partition(name, label('l', '1'))]);
+  expect(new Set(others).size).toBeGreaterThan(10);
+  // Pinned: whoever writes the log from elsewhere must put them in the same places.
+  expect([partition('rpc_bucket', label('le', '1')), partition('up'), partition('_sum')]).toEqual([
+    ...[7, 50, 30],
+  ]);
+});
+
 test('a realistic request gives the blocks of the reference', () => {
   for (const samplesPerSeries of [1, 3]) {
     const options = { seed: 5, series: 300, samplesPerSeries };
@@ -248,7 +270,9 @@ test('what is not to be kept is counted under its disposition and left out', () 
   ];
   for (const newSeries of [4, 0]) {
     const decoded = builds.request(request);
-    expect(decoded.leftOut).toEqual({ keep: 0, own_output: 2, ignored: 2, dropped: 2 });
+    expect(decoded.leftOut).toEqual({
+      ...{ keep: 0, own_output: 2, ignored: 2, dropped: 2, replica: 0 },
+    });
     expect(decoded).toMatchObject({ received: 7, rejectedCount: 0, newSeries });
     expect(decoded.blocks.map(({ samples }) => samples)).toEqual([1]);
   }

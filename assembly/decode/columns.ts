@@ -7,6 +7,7 @@
 //           [2a n start timestamps]] { 3a HistogramSample }
 //   n     = 8 x samples
 
+import { isLeftOut } from './claims';
 import { kindOf, kindOfMetric, TYPE_MAX, unitAt, unitIndex } from './families';
 import {
   blocksRegion,
@@ -23,9 +24,9 @@ import {
   settings,
   tenantRegion,
 } from './layout';
-import { findName, NO_NAME, namedLabel, stripsAny } from './names';
+import { claimBits, findName, isReplicaName, NO_NAME, namedLabel, stripsAny } from './names';
 import { INVALID_EXEMPLAR, TOO_FAR_IN_FUTURE } from './reasons';
-import { leaveOut, rejectOther, rejectSamples, results } from './results';
+import { LEFT_OUT_REPLICA, leaveOut, rejectOther, rejectSamples, results } from './results';
 import { dispositionOf, KEEP, kindOfEntry, mayHaveNewKind, takeAnnouncement } from './series-cache';
 import { listLabels as listLabelsOf1 } from './walk-v1';
 import { listLabels as listLabelsOf2 } from './walk-v2';
@@ -86,6 +87,25 @@ export function writeBlocks(tenantBytes: u32, nowSeconds: u32, futureAfter: i64)
   }
 }
 
+/**
+ * When every series that is not rejected comes from a replica that is out, the whole request is left
+ * out, and what is wrong with it is the elected one's to hear of.
+ */
+export function leaveAllOut(): bool {
+  const r = results();
+  for (let i: u32 = 0; i < r.series; i++) {
+    const record = seriesRecord(i);
+    if (record.reason === 0 && !isLeftOut(record)) return false;
+  }
+  memory.fill(partitionsRegion, 0, <usize>settings().partitions * offsetof<PartitionRecord>());
+  r.isAllOut = 1;
+  leaveOut(LEFT_OUT_REPLICA, r.received);
+  r.writtenSamples = r.samples;
+  r.writtenHistograms = r.histograms;
+  r.writtenExemplars = r.exemplars;
+  return true;
+}
+
 export function partitionRecord(index: u32): PartitionRecord {
   return changetype<PartitionRecord>(partitionsRegion + <usize>index * offsetof<PartitionRecord>());
 }
@@ -93,23 +113,22 @@ export function partitionRecord(index: u32): PartitionRecord {
 function countSeries(index: u32, nowSeconds: u32): void {
   const r = results();
   const record = seriesRecord(index);
-  const points = record.samples + record.histograms;
   if (record.reason !== 0) {
+    const points = record.samples + record.histograms;
     if (points !== 0) rejectSamples(record.reason, points, index);
     else rejectOther(record.reason, 1, index);
     return;
   }
   r.writtenExemplars += record.exemplars;
   if (record.badExemplars !== 0) rejectOther(INVALID_EXEMPLAR, record.badExemplars, index);
+  if (isLeftOut(record)) {
+    leaveOutSeries(record, LEFT_OUT_REPLICA);
+    return;
+  }
   const entry = changetype<CacheEntry>(<usize>record.entry);
   const disposition = dispositionOf(entry);
   if (disposition !== KEEP) {
-    leaveOut(disposition, points);
-    r.writtenSamples += record.samples;
-    r.writtenHistograms += record.histograms;
-    // Nothing is left for the second round.
-    record.futures = record.samples;
-    record.badHistograms = record.histograms;
+    leaveOutSeries(record, disposition);
     return;
   }
   if (record.futures !== 0) rejectSamples(TOO_FAR_IN_FUTURE, record.futures, index);
@@ -126,6 +145,16 @@ function countSeries(index: u32, nowSeconds: u32): void {
   const bytes = announcementBytes(listKeptLabels(record), kind);
   record.announcementBytes = bytes;
   partition.announcementBytes += 1 + varintBytes(bytes) + bytes;
+}
+
+function leaveOutSeries(record: SeriesRecord, disposition: u32): void {
+  const r = results();
+  leaveOut(disposition, record.samples + record.histograms);
+  r.writtenSamples += record.samples;
+  r.writtenHistograms += record.histograms;
+  // Nothing is left for the second round.
+  record.futures = record.samples;
+  record.badHistograms = record.histograms;
 }
 
 function countHistograms(record: SeriesRecord, partition: PartitionRecord, index: u32): void {
@@ -161,7 +190,7 @@ function saidKind(record: SeriesRecord): u32 {
   let unit: u32 = 0;
   if (record.unitSymbol !== 0) {
     const symbol = changetype<SymbolRecord>(<usize>record.unitSymbol);
-    if (symbol.unit === 0) symbol.unit = unitIndex(symbol.start, symbol.bytes) + 1;
+    if (symbol.unit === 0) symbol.unit = <u16>(unitIndex(symbol.start, symbol.bytes) + 1);
     unit = symbol.unit - 1;
   }
   return kindOf(record.type, unit);
@@ -271,17 +300,19 @@ export function listKeptLabels(record: SeriesRecord): u32 {
   let kept: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const span = labelSpan(i);
-    if (span.valueBytes === 0 || isStripped(span.name, span.nameBytes)) continue;
+    if (span.valueBytes === 0 || isStripped(record, span.name, span.nameBytes)) continue;
     if (kept !== i) memory.copy(changetype<usize>(labelSpan(kept)), changetype<usize>(span), 16);
     kept++;
   }
   return kept;
 }
 
-function isStripped(name: usize, bytes: u32): bool {
-  if (!stripsAny) return false;
+function isStripped(record: SeriesRecord, name: usize, bytes: u32): bool {
+  const hasClaim = claimBits !== 0 && record.claim !== 0;
+  if (!stripsAny && !hasClaim) return false;
   const index = findName(xxh64(name, bytes), name, bytes);
-  return index !== NO_NAME && namedLabel(index).stripped !== 0;
+  if (index === NO_NAME) return false;
+  return namedLabel(index).stripped !== 0 || (hasClaim && isReplicaName(index));
 }
 
 /** Of a SeriesInfo with the labels that are listed, without its own tag and length. */

@@ -47,6 +47,20 @@ let nameBytes: u32 = 0;
 let unitStart: usize = 0;
 let unitBytes: u32 = 0;
 
+export function knownFamilies(): u32 {
+  return families;
+}
+
+export function knownUnits(): u32 {
+  return units;
+}
+
+/** The host has copied both tables from another instance with the same settings. */
+export function adoptTables(otherFamilies: u32, otherUnits: u32): void {
+  families = otherFamilies;
+  units = otherUnits;
+}
+
 /** One MetricMetadata message of version 1.0. Returns its end, or 0 after `fail`. */
 export function readMetadata(start: usize, end: usize): usize {
   type = 0;
@@ -153,6 +167,19 @@ export function unitIndex(start: usize, bytes: u32): u32 {
   }
   results().unitsLeftOut++;
   return 0;
+}
+
+/**
+ * The length of a metric's name without the suffix that it has as a part of a classic histogram; of
+ * any other all of it.
+ */
+export function histogramStem(name: usize, bytes: u32): u32 {
+  const end = bytes < 8 ? loadEnd(name, bytes) : load<u64>(name + bytes - 8);
+  let suffixBytes: u32 = 0;
+  if ((end ^ BUCKET) >> 8 === 0) suffixBytes = 7;
+  else if ((end ^ COUNT) >> 16 === 0) suffixBytes = 6;
+  else if ((end ^ SUM) >> 32 === 0) suffixBytes = 4;
+  return bytes > suffixBytes ? bytes - suffixBytes : bytes;
 }
 
 function kindOfPart(

@@ -4,8 +4,8 @@
 // direct-mapped table: a label that does not match byte for byte takes the slot over. Only labels
 // that nothing is wrong with are kept, so an entry stays true for good.
 //
-//   0          8           16      20          22          24       28   32
-//   nameHash | labelHash | bytes | nameStart | nameBytes | traits | -  | at most 96 bytes of label
+//   0          8           16      20          22          24       28           30           32
+//   nameHash | labelHash | bytes | nameStart | nameBytes | traits | valueStart | valueBytes | label
 
 import {
   MEMO_ENTRIES,

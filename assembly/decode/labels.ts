@@ -2,11 +2,11 @@
 // of them but the sums, and where their names are until the next series. The first thing found
 // wrong is the reason of the series: labels in the order in which they were sent, and of one label
 // its number, its name, its value, then whether the name came before. After a reason only the
-// structure of the bytes is still checked.
+// structure of the bytes is still checked. Here are the labels of 1.0; those of 2.0 are in pairs.ts.
 
 import { memoHolds, memoKeep, memoSlot } from './label-memo';
-import { MemoEntry, SeenName, SymbolRecord, seenRegion, settings, symbolsRegion } from './layout';
-import { findName, keepLabelHash, NO_NAME, namedLabel, partitionSum } from './names';
+import { MemoEntry, SeenName, seenRegion, settings } from './layout';
+import { findName, keepLabelHash, NO_NAME, namedLabel } from './names';
 import {
   DUPLICATE_LABEL,
   EMPTY_LABEL_NAME,
@@ -14,13 +14,11 @@ import {
   LABEL_NAME_TOO_LONG,
   LABEL_VALUE_TOO_LONG,
   NO_METRIC_NAME,
-  REFERENCE_OUT_OF_RANGE,
   TOO_MANY_LABELS,
 } from './reasons';
-import { results } from './results';
 import { isUtf8 } from './utf8';
-import { readLength, readTag, readVarint, skipField, varint } from './wire';
-import { finish, joinHalves, xxh64, xxh64Pair } from './xxhash';
+import { readLength, readTag, skipField } from './wire';
+import { xxh64, xxh64Pair } from './xxhash';
 
 /** "__name__", little-endian. */
 const METRIC_NAME: u64 = 0x5f5f656d616e5f5f;
@@ -29,24 +27,10 @@ const LABEL_DEPTH: i32 = 3;
 const NAME_TAG: u32 = 0x0a;
 const VALUE_TAG: u32 = 0x12;
 
-// Traits of a label: the low byte is the index in the name table plus 1 when the label counts for
-// the partition.
-const TRAIT_INDEX_MASK: u32 = 0xff;
-const TRAIT_METRIC_NAME: u32 = 0x100;
-const TRAITS_KEPT: u32 = 0x1ff;
-// Of a symbol also whether it is a stripped name, and what is wrong with it as a name or a value.
-const TRAIT_STRIPPED: u32 = 0x200;
-const TRAIT_EMPTY: u32 = 0x800;
-const NAME_FAULT_SHIFT: u32 = 16;
-const NAME_FAULT_MASK: u32 = 0xff << 16;
-const VALUE_FAULT_SHIFT: u32 = 24;
-const VALUE_FAULT_MASK: u32 = 0xff << 24;
-// As `addPlainPairs` sees them.
-const SPECIAL_NAME: u64 = (<u64>(NAME_FAULT_MASK | TRAIT_STRIPPED)) << 32;
-const SPECIAL_VALUE: u64 = (<u64>(VALUE_FAULT_MASK | TRAIT_EMPTY)) << 32;
-const KEPT_NAME: u64 = (<u64>TRAITS_KEPT) << 32;
-/** Around a label of a SeriesInfo: three tags and their lengths, rounded up. */
-const LABEL_OVERHEAD_BYTES: u32 = 12;
+// Traits of a label: the index in the name table plus 1 when the label is looked for, and whether it
+// is the metric's name. No label that is stripped or empty has any.
+const TRAIT_INDEX_MASK: u32 = 0x3f;
+const TRAIT_METRIC_NAME: u32 = 0x40;
 
 /** Where the last label read by `readLabel` has its name and value. */
 export let nameStart: usize = 0;
@@ -59,11 +43,15 @@ export let reason: u32 = 0;
 /** What the symbols of the current series' labels take in a SeriesInfo, at most. */
 export let labelBytes: u32 = 0;
 export let tenantHash: u64 = 0;
-let sum: u64 = 0;
+export let sum: u64 = 0;
 export let count: u32 = 0;
-let seenBits: u64 = 0;
-let present: u32 = 0;
-let hasMetricName: bool = false;
+/** Of the hashes of the names so far, unless `commitLabels` was called. */
+export let seenBits: u64 = 0;
+/** Names of the table that the series has, with a value, by their bits. */
+export let present: u64 = 0;
+/** The metric's name; 0 while it has none. */
+export let metricStart: usize = 0;
+export let metricBytes: u32 = 0;
 
 /** The pseudo-label ("", tenant) that starts every sum; nothing when there is no tenant. */
 export function setTenant(start: usize, bytes: u32): void {
@@ -77,7 +65,15 @@ export function beginLabels(): void {
   count = 0;
   seenBits = 0;
   present = 0;
-  hasMetricName = false;
+  metricStart = 0;
+}
+
+/** What a loop over many labels has come to; it started from what is here. */
+export function commitLabels(newSum: u64, newSeen: u64, newCount: u32, newBytes: u32): void {
+  sum = newSum;
+  seenBits = newSeen;
+  count = newCount;
+  labelBytes = newBytes;
 }
 
 /** Only the first reason counts. */
@@ -87,16 +83,29 @@ export function rejectSeries(why: u32): void {
 
 /** Call once all labels are added. */
 export function endLabels(): void {
-  if (reason === 0 && !hasMetricName) reason = NO_METRIC_NAME;
+  if (reason === 0 && metricStart === 0) reason = NO_METRIC_NAME;
 }
 
-export function seriesFingerprint(): u64 {
-  return finish(sum);
+/** A label that does not count after all. */
+export function takeOut(labelHash: u64): void {
+  sum -= labelHash;
 }
 
-export function seriesPartition(): u32 {
-  const hash = finish(partitionSum(present, tenantHash, sum));
-  return <u32>(((hash >> 32) * <u64>settings().partitions) >> 32);
+/** Traits of a label with this name and a value. */
+export function traitsOfName(index: i32, start: usize, bytes: u32): u32 {
+  const isMetric = bytes === 8 && load<u64>(start) === METRIC_NAME;
+  return <u32>(index + 1) | (isMetric ? TRAIT_METRIC_NAME : 0);
+}
+
+/** Of a label that is added and has traits. */
+export function takeTraits(traits: u32, labelHash: u64, value: usize, bytes: u32): void {
+  if ((traits & TRAIT_METRIC_NAME) !== 0) {
+    metricStart = value;
+    metricBytes = bytes;
+  }
+  const index = traits & TRAIT_INDEX_MASK;
+  keepLabelHash(index, labelHash);
+  present |= ((<u64>1) << index) >> 1;
 }
 
 /** One Label message. Returns its end, or 0 after `fail`. */
@@ -105,8 +114,11 @@ export function addLabel(start: usize, end: usize): usize {
   const slot = memoSlot(start, bytes);
   if (slot !== 0 && memoHolds(slot, start, bytes)) {
     const memo = changetype<MemoEntry>(slot);
-    if (reason === 0) {
-      admit(memo.nameHash, memo.labelHash, memo.traits, start + memo.nameStart, memo.nameBytes);
+    if (reason !== 0) return end;
+    if (!admit(memo.nameHash, memo.labelHash, start + memo.nameStart, memo.nameBytes)) return end;
+    const traits = memo.traits;
+    if (traits !== 0) {
+      takeTraits(traits, memo.labelHash, start + memo.valueStart, memo.valueBytes);
     }
     return end;
   }
@@ -145,170 +157,6 @@ export function readLabel(start: usize, end: usize, depth: i32 = LABEL_DEPTH): u
   return end;
 }
 
-/** What `addPair` will want to know of a symbol whose bytes and hash these are. */
-export function symbolTraits(start: usize, bytes: u32, isText: bool, hash: u64): u32 {
-  const s = settings();
-  let nameFault: u32 = 0;
-  if (bytes === 0) nameFault = EMPTY_LABEL_NAME;
-  else if (bytes > s.nameBytesMax) nameFault = LABEL_NAME_TOO_LONG;
-  else if (!isText) nameFault = INVALID_UTF8;
-  let valueFault: u32 = 0;
-  if (bytes > s.valueBytesMax) valueFault = LABEL_VALUE_TOO_LONG;
-  else if (!isText) valueFault = INVALID_UTF8;
-  let traits = (nameFault << NAME_FAULT_SHIFT) | (valueFault << VALUE_FAULT_SHIFT);
-  if (bytes === 0) traits |= TRAIT_EMPTY;
-  if (nameFault !== 0) return traits;
-  const index = findName(hash, start, bytes);
-  if (index !== NO_NAME) {
-    if (namedLabel(index).stripped !== 0) traits |= TRAIT_STRIPPED;
-    else traits |= <u32>(index + 1);
-  }
-  if (bytes === 8 && load<u64>(start) === METRIC_NAME) traits |= TRAIT_METRIC_NAME;
-  return traits;
-}
-
-/**
- * Packed references to symbols, name, value, name, and so on: the hot loop of remote-write 2.0, for
- * labels with which nothing is special. Returns where it stopped: at `end`, or at the first label
- * that is not quite like that (a reference of three bytes, a stripped name, a fault), which is
- * `addPairs`' to judge. The last reference before `end` is known to be whole.
- */
-export function addPlainPairs(start: usize, end: usize): usize {
-  const symbols = results().symbols;
-  const table = symbolsRegion;
-  const seenEnd = seenRegion + ((<usize>settings().labelsMax) << 2);
-  let seenAt = seenRegion + ((<usize>count) << 2);
-  let localSum = sum;
-  let localSeen = seenBits;
-  let bytes: u64 = 0;
-  let at = start;
-  while (at < end) {
-    const head: u32 = load<u32>(at);
-    let nameIndex = head & 127;
-    let rest = head >> 8;
-    let next = at + 2;
-    if ((head & 0x80) !== 0) {
-      nameIndex |= (rest & 127) << 7;
-      if ((rest & 0x80) !== 0) break;
-      rest >>= 8;
-      next++;
-    }
-    let valueIndex = rest & 127;
-    if ((rest & 0x80) !== 0) {
-      valueIndex |= (rest >> 1) & 0x3f80;
-      if ((rest & 0x8000) !== 0) break;
-      next++;
-    }
-    if (nameIndex >= symbols || valueIndex >= symbols || next > end) break;
-    const name = changetype<SymbolRecord>(table + nameIndex * offsetof<SymbolRecord>());
-    const value = changetype<SymbolRecord>(table + valueIndex * offsetof<SymbolRecord>());
-    const nameWord = load<u64>(changetype<usize>(name), offsetof<SymbolRecord>('bytes'));
-    const valueWord = load<u64>(changetype<usize>(value), offsetof<SymbolRecord>('bytes'));
-    if (((nameWord & SPECIAL_NAME) | (valueWord & SPECIAL_VALUE)) !== 0) break;
-    const nameHalf = name.nameHalf;
-    const bit = (<u64>1) << nameHalf;
-    const names = <u32>(seenAt - seenRegion) >> 2;
-    if ((localSeen & bit) !== 0 && wasNamed(changetype<usize>(name), names)) break;
-    if (seenAt === seenEnd) break;
-    localSeen |= bit;
-    store<u32>(seenAt, <u32>changetype<usize>(name));
-    seenAt += 4;
-    at = next;
-    bytes += nameWord;
-    bytes += valueWord;
-    const labelHash = joinHalves(nameHalf, value.valueHalf);
-    localSum += labelHash;
-    if ((nameWord & KEPT_NAME) !== 0) takeTraits(<u32>(nameWord >> 32) & TRAITS_KEPT, labelHash);
-  }
-  const pairs = <u32>((seenAt - seenRegion) >> 2) - count;
-  sum = localSum;
-  seenBits = localSeen;
-  count += pairs;
-  labelBytes += <u32>bytes + pairs * LABEL_OVERHEAD_BYTES;
-  return at;
-}
-
-/**
- * The same for all kinds of labels, one by one; `name` is the address of the symbol that an earlier
- * piece ended with, or 0. Returns the address that this one ends with. The references are known to
- * be whole: see walk-v2.ts.
- */
-export function addPairs(start: usize, end: usize, name: usize): usize {
-  const symbols = <u64>results().symbols;
-  const labelsMax = settings().labelsMax;
-  let at = start;
-  let localSum = sum;
-  let localSeen = seenBits;
-  let localCount = count;
-  let localBytes = labelBytes;
-  while (at < end) {
-    const head: u32 = load<u16>(at);
-    let reference: u64 = head & 127;
-    if ((head & 0x80) === 0) {
-      at++;
-    } else if ((head & 0x8000) === 0) {
-      reference |= (head >> 1) & 0x3f80;
-      at += 2;
-    } else {
-      at = readVarint(at, end);
-      reference = varint;
-    }
-    if (reference >= symbols) {
-      reason = REFERENCE_OUT_OF_RANGE;
-      break;
-    }
-    const symbol = symbolsRegion + <usize>reference * offsetof<SymbolRecord>();
-    if (name === 0) {
-      name = symbol;
-      continue;
-    }
-    const nameRecord = changetype<SymbolRecord>(name);
-    const valueRecord = changetype<SymbolRecord>(symbol);
-    const traits = nameRecord.traits;
-    const faults = (traits & NAME_FAULT_MASK) | (valueRecord.traits & VALUE_FAULT_MASK);
-    if (localCount === labelsMax) {
-      reason = TOO_MANY_LABELS;
-      break;
-    }
-    if (faults !== 0) {
-      const nameFault = (faults & NAME_FAULT_MASK) >> NAME_FAULT_SHIFT;
-      reason = nameFault !== 0 ? nameFault : faults >> VALUE_FAULT_SHIFT;
-      break;
-    }
-    const nameHalf = nameRecord.nameHalf;
-    const bit = (<u64>1) << nameHalf;
-    if ((localSeen & bit) !== 0 && wasNamed(name, localCount)) {
-      reason = DUPLICATE_LABEL;
-      break;
-    }
-    localSeen |= bit;
-    store<u32>(seenRegion + ((<usize>localCount) << 2), <u32>name);
-    localCount++;
-    localBytes += nameRecord.bytes + valueRecord.bytes + LABEL_OVERHEAD_BYTES;
-    name = 0;
-    if (valueRecord.bytes === 0 || (traits & TRAIT_STRIPPED) !== 0) continue;
-    const labelHash = joinHalves(nameHalf, valueRecord.valueHalf);
-    localSum += labelHash;
-    if ((traits & TRAITS_KEPT) !== 0) takeTraits(traits, labelHash);
-  }
-  sum = localSum;
-  seenBits = localSeen;
-  count = localCount;
-  labelBytes = localBytes;
-  return name;
-}
-
-/** Whether one of the first names of the series, which are symbols, has the text of this one. */
-function wasNamed(name: usize, names: u32): bool {
-  const record = changetype<SymbolRecord>(name);
-  for (let i: u32 = 0; i < names; i++) {
-    const seen = changetype<SymbolRecord>(<usize>load<u32>(seenRegion + ((<usize>i) << 2)));
-    if (seen.nameHalf !== record.nameHalf || seen.bytes !== record.bytes) continue;
-    if (memory.compare(seen.start, record.start, record.bytes) === 0) return true;
-  }
-  return false;
-}
-
 function judge(slot: usize, start: usize, bytes: u32): void {
   const s = settings();
   if (count === s.labelsMax) reason = TOO_MANY_LABELS;
@@ -326,8 +174,7 @@ function judge(slot: usize, start: usize, bytes: u32): void {
   const index = valueBytes === 0 ? NO_NAME : findName(nameHash, nameStart, nameBytes);
   if (valueBytes !== 0 && (index === NO_NAME || namedLabel(index).stripped === 0)) {
     labelHash = xxh64Pair(nameHash, xxh64(valueStart, valueBytes));
-    traits = <u32>(index + 1);
-    if (nameBytes === 8 && load<u64>(nameStart) === METRIC_NAME) traits |= TRAIT_METRIC_NAME;
+    traits = traitsOfName(index, nameStart, nameBytes);
   }
   if (slot !== 0) {
     const memo = changetype<MemoEntry>(slot);
@@ -336,20 +183,24 @@ function judge(slot: usize, start: usize, bytes: u32): void {
     memo.nameStart = <u16>(nameStart - start);
     memo.nameBytes = <u16>nameBytes;
     memo.traits = traits;
+    memo.valueStart = <u16>(valueStart - start);
+    memo.valueBytes = <u16>valueBytes;
     memoKeep(slot, start, bytes);
   }
-  admit(nameHash, labelHash, traits, nameStart, nameBytes);
+  if (!admit(nameHash, labelHash, nameStart, nameBytes)) return;
+  if (traits !== 0) takeTraits(traits, labelHash, valueStart, valueBytes);
 }
 
-function admit(nameHash: u64, labelHash: u64, traits: u32, name: usize, bytes: u32): void {
+/** False when the series is rejected now. */
+function admit(nameHash: u64, labelHash: u64, name: usize, bytes: u32): bool {
   if (count === settings().labelsMax) {
     reason = TOO_MANY_LABELS;
-    return;
+    return false;
   }
   const bit = (<u64>1) << (nameHash >> 58);
   if ((seenBits & bit) !== 0 && wasSeen(nameHash, name, bytes)) {
     reason = DUPLICATE_LABEL;
-    return;
+    return false;
   }
   seenBits |= bit;
   const seen = changetype<SeenName>(seenRegion + <usize>count * offsetof<SeenName>());
@@ -358,14 +209,7 @@ function admit(nameHash: u64, labelHash: u64, traits: u32, name: usize, bytes: u
   seen.nameBytes = bytes;
   count++;
   sum += labelHash;
-  if (traits !== 0) takeTraits(traits, labelHash);
-}
-
-function takeTraits(traits: u32, labelHash: u64): void {
-  if ((traits & TRAIT_METRIC_NAME) !== 0) hasMetricName = true;
-  const index = traits & TRAIT_INDEX_MASK;
-  keepLabelHash(index, labelHash);
-  present |= <u32>(((<u64>1) << index) >> 1);
+  return true;
 }
 
 function wasSeen(nameHash: u64, name: usize, bytes: u32): bool {

@@ -3,16 +3,18 @@
 // that were never touched cost nothing, so a region is as large as its limit allows, once and for
 // all.
 //
-//   static memory | body | decoded | symbols | series | samples | histograms | new series | spans
-//   | seen names | names | name texts | partition sets | partitions | tenant | label memo
+//   static memory | body | decoded | symbols | pairs | series | samples | histograms | new series
+//   | spans | seen names | names | name texts | partition sets | partitions | claims | tenant | label memo
 //   | families | units | series cache | blocks
 
 /** Fast copies and vector loads may pass the end of a region by this much. */
 const SLACK_BYTES: usize = 128;
 const REGION_ALIGNMENT: usize = 4096;
 
-/** One bit of `present` in labels.ts and one hash per name. */
-export const NAMES_MAX: u32 = 32;
+/** One bit of `present` in labels.ts and one hash per name: 31 of the settings, and ours. */
+export const NAMES_MAX: u32 = 36;
+/** Replicas of clusters that one request may bring; further ones are not told apart. */
+export const CLAIMS_MAX: u32 = 64;
 export const PARTITION_SETS_MAX: u32 = 32;
 
 /** All u32, in this order; wasm-decoder.ts writes them as one array. */
@@ -70,6 +72,8 @@ export class SeriesRecord {
   partition: u32;
   /** 0, or why the whole series is rejected. */
   reason: u32;
+  /** Index of its claim from 1, 0 without one: see claims.ts. */
+  claim: u32;
   /** Its entry in the series cache, when it is not rejected. */
   entry: u32;
   /** Bytes of its SeriesInfo without tag and length; 0 when it is not announced. */
@@ -102,12 +106,42 @@ export class SymbolRecord {
   /** Of its hash: all of a label's hash that depends on the name, or on the value. */
   nameHalf: u64;
   valueHalf: u64;
-  /** The hot loop reads these two as one: bytes in the low half. */
   bytes: u32;
   traits: u32;
   start: u32;
   /** Index of it as a unit plus 1, once it was one. */
-  unit: u32;
+  unit: u16;
+  /** As a name: 1 plus which bit is its own in this request; 0 until it is one. */
+  ownBit: u16;
+}
+
+/**
+ * A label that a symbol is the value of, so small that those of a request stay in the first-level
+ * cache: see pairs.ts.
+ */
+@unmanaged
+export class PairEntry {
+  /** 0 when the label does not count. */
+  labelHash: u64;
+  /** The hot loop reads these four as one. Index of the name; NO_NAME for none. */
+  name: u16;
+  /** Which bit is the name's own. */
+  bit: u8;
+  traits: u8;
+  /** What the label takes in a SeriesInfo, at most; and a 1 above that, so that sums count labels. */
+  size: u32;
+}
+
+/** Replica of a cluster, as the series of a request name it: see claims.ts. */
+@unmanaged
+export class Claim {
+  clusterHash: u64;
+  replicaHash: u64;
+  newestMs: i64;
+  /** The first series with it. */
+  series: u32;
+  /** 1 when another replica is the elected one. */
+  isOut: u32;
 }
 
 /** Where a label's name and value are; host and columns read lists of them. */
@@ -187,7 +221,8 @@ export class MemoEntry {
   nameStart: u16;
   nameBytes: u16;
   traits: u32;
-  reserved: u32;
+  valueStart: u16;
+  valueBytes: u16;
 }
 
 export const MEMO_LABEL_BYTES_MAX: u32 = 96;
@@ -202,11 +237,15 @@ const BLOCK_OVERHEAD_BYTES: usize = 64;
 /** Four columns of a sample, or what stands around the message of a histogram, rounded up. */
 const COLUMNS_BYTES_PER_SAMPLE: usize = 40;
 
+/** Two entries: few values have more than two names. */
+export const PAIR_STRIDE: usize = 2 * offsetof<PairEntry>();
+
 const settingsAt: usize = memory.data(offsetof<Settings>(), 8);
 
 export let bodyRegion: usize = 0;
 export let decodedRegion: usize = 0;
 export let symbolsRegion: usize = 0;
+export let pairsRegion: usize = 0;
 export let seriesRegion: usize = 0;
 export let samplesRegion: usize = 0;
 export let histogramsRegion: usize = 0;
@@ -217,6 +256,7 @@ export let namesRegion: usize = 0;
 export let nameTextRegion: usize = 0;
 export let setsRegion: usize = 0;
 export let partitionsRegion: usize = 0;
+export let claimsRegion: usize = 0;
 export let tenantRegion: usize = 0;
 export let memoRegion: usize = 0;
 export let familiesRegion: usize = 0;
@@ -239,6 +279,7 @@ export function placeRegions(): usize {
   bodyRegion = place(s.bodyBytesMax);
   decodedRegion = place(s.decodedBytesMax);
   symbolsRegion = place(<usize>s.symbolsMax * offsetof<SymbolRecord>());
+  pairsRegion = place(<usize>s.symbolsMax * PAIR_STRIDE);
   seriesRegion = place(<usize>s.seriesMax * offsetof<SeriesRecord>());
   samplesRegion = place(<usize>s.samplesMax * offsetof<Sample>());
   histogramsRegion = place(<usize>s.samplesMax * offsetof<HistogramRecord>());
@@ -250,6 +291,7 @@ export function placeRegions(): usize {
   nameTextRegion = place(<usize>NAMES_MAX * s.nameBytesMax);
   setsRegion = place(<usize>PARTITION_SETS_MAX * sizeof<u32>());
   partitionsRegion = place(<usize>s.partitions * offsetof<PartitionRecord>());
+  claimsRegion = place(<usize>CLAIMS_MAX * offsetof<Claim>());
   tenantRegion = place(s.tenantBytesMax);
   memoRegion = place(<usize>MEMO_ENTRIES * MEMO_ENTRY_BYTES);
   familiesRegion = place(<usize>s.familyEntries * offsetof<FamilyEntry>());

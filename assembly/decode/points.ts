@@ -87,6 +87,11 @@ function readSample(sample: Sample, start: usize, end: usize, hasStart: bool): u
     at = readVarint(at + 10, end);
     if (at === 0) return 0;
     timestamp = varint;
+    if (hasStart && at < end && load<u8>(at) === SAMPLE_START) {
+      at = readVarint(at + 1, end);
+      if (at === 0) return 0;
+      startTimestamp = varint;
+    }
   }
   while (at < end) {
     const read = readTag(at, end);

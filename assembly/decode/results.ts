@@ -2,7 +2,9 @@
 
 import { REASONS } from './reasons';
 
-export const DISPOSITIONS: u32 = 4;
+/** What the host may say of a series, and that its replica is not the elected one. */
+export const DISPOSITIONS: u32 = 5;
+export const LEFT_OUT_REPLICA: u32 = 4;
 export const FIRST_REJECTS_MAX: u32 = 5;
 /** In place of a series, for what belongs to none. */
 export const NO_SERIES: u32 = u32.MAX_VALUE;
@@ -32,6 +34,12 @@ export class Results {
   oddFirstSymbol: u32;
   familiesLeftOut: u32;
   unitsLeftOut: u32;
+  /** Replicas of clusters that series name: see claims.ts. */
+  claims: u32;
+  /** Samples of series whose replica there was no room to tell apart. */
+  unclaimed: u32;
+  /** 1 when the whole request comes from replicas that are not the elected ones. */
+  isAllOut: u32;
 }
 
 const COUNTERS: usize = offsetof<Results>();

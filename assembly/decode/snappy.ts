@@ -100,8 +100,10 @@ function elements(start: usize, end: usize, target: usize, targetEnd: usize): us
  * time, past the end.
  */
 function copyForward(target: usize, source: usize, bytes: u32): void {
+  // Always 32, so that only a long one costs a branch that nobody can predict.
   v128.store(target, v128.load(source));
-  for (let done: u32 = 16; done < bytes; done += 16) {
+  v128.store(target, v128.load(source, 16), 16);
+  for (let done: u32 = 32; done < bytes; done += 16) {
     v128.store(target + done, v128.load(source + done));
   }
 }

@@ -12,6 +12,7 @@ import {
   SERIES_ABOVE_LIMIT,
 } from './failure';
 import { learn, readMetadata } from './families';
+import { identify } from './identity';
 import {
   addLabel,
   beginLabels,
@@ -20,8 +21,6 @@ import {
   nameStart,
   readLabel,
   reason,
-  seriesFingerprint,
-  seriesPartition,
   valueBytes,
   valueStart,
 } from './labels';
@@ -150,8 +149,7 @@ function walkSeries(start: usize, end: usize, futureAfter: i64): usize {
   const things = record.samples + record.histograms + record.exemplars + record.badExemplars;
   record.reason = reason !== 0 ? reason : things === 0 ? NO_SAMPLES : 0;
   if (record.reason === 0) {
-    record.fingerprint = seriesFingerprint();
-    record.partition = seriesPartition();
+    identify(record, r.series, futureAfter);
   }
   r.series++;
   return at;

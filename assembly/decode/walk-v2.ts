@@ -1,7 +1,6 @@
 // Walks a remote-write 2.0 Request in place (proto/remote_write_v2.proto). Symbols may come after
 // the series that refer to them, so the request is gone through twice: first the symbols, and where
-// each series is, then the series. Labels are never made of symbols here: a pair of references adds
-// a hash to a sum. References come packed, unpacked or in several pieces; a pair may be cut in two.
+// each series is, then the series.
 
 import {
   EXEMPLARS_ABOVE_LIMIT,
@@ -9,27 +8,17 @@ import {
   LABEL_BYTES_ABOVE_LIMIT,
   LOOKS_LIKE_VERSION_1,
   METADATA_ABOVE_LIMIT,
-  REFERENCES_ABOVE_LIMIT,
   SERIES_ABOVE_LIMIT,
   TAG_INVALID,
 } from './failure';
-import {
-  addPairs,
-  addPlainPairs,
-  beginLabels,
-  endLabels,
-  labelBytes,
-  count as labelCount,
-  reason,
-  rejectSeries,
-  seriesFingerprint,
-  seriesPartition,
-} from './labels';
+import { identify } from './identity';
+import { endLabels, labelBytes, reason, rejectSeries } from './labels';
 import { labelSpan, SeriesRecord, SymbolRecord, seriesRecord, settings } from './layout';
+import { beginPairs, countReferences, endPairs, takeReference, takeReferences } from './pairs';
 import { addHistogram, addSample, beginPoints, endPoints } from './points';
-import { INVALID_METADATA, NO_SAMPLES, ODD_REFERENCES, REFERENCE_OUT_OF_RANGE } from './reasons';
+import { INVALID_METADATA, NO_SAMPLES } from './reasons';
 import { results } from './results';
-import { addSymbol, isSymbol, isText, symbolRecord } from './symbols';
+import { addSymbol, beginSymbols, isSymbol, isText, symbolRecord } from './symbols';
 import { readLength, readTag, readVarint, skipField, varint } from './wire';
 
 const LENGTH_DELIMITED: u32 = 2;
@@ -46,18 +35,19 @@ const SERIES_EXEMPLAR: u32 = 0x22;
 const SERIES_METADATA: u32 = 0x2a;
 /** Up to 2.0-rc.3; since then samples and histograms have a start timestamp each. */
 const SERIES_CREATED: u32 = 0x30;
+/** METADATA_TYPE, a type below 128, METADATA_HELP; little-endian. */
+const USUAL_METADATA: u64 = 0x180008;
+const USUAL_METADATA_MASK: u64 = 0xff80ff;
 const METADATA_TYPE: u32 = 0x08;
 const METADATA_HELP: u32 = 0x18;
 const METADATA_UNIT: u32 = 0x20;
 const EXEMPLAR_REFERENCES: u32 = 0x0a;
 const EXEMPLAR_REFERENCE: u32 = 0x08;
 
-/** The first half of a pair whose second has not come yet; 0 when there is none. */
-let pendingName: usize = 0;
-/** References of the current series, or exemplar, so far. */
-let references: u32 = 0;
 let isOutOfRange: bool = false;
 let isAllText: bool = false;
+/** Of the series that is listed. */
+let pendingName: usize = 0;
 
 // What the metadata of the current series say.
 let metadataType: u32 = 0;
@@ -69,6 +59,7 @@ export function walkRequest(start: usize, end: usize, futureAfter: i64): usize {
   const r = results();
   let looksLikeVersion1 = false;
   let at = start;
+  beginSymbols();
   while (at < end) {
     let read = readTag(at, end);
     if (read === 0) return 0;
@@ -96,7 +87,7 @@ export function walkRequest(start: usize, end: usize, futureAfter: i64): usize {
   }
   if (looksLikeVersion1 && r.symbols + r.series === 0) return fail(LOOKS_LIKE_VERSION_1, start);
   for (let i: u32 = 0; i < r.series; i++) {
-    if (walkSeries(seriesRecord(i), futureAfter) === 0) return 0;
+    if (walkSeries(i, futureAfter) === 0) return 0;
   }
   return end;
 }
@@ -151,7 +142,8 @@ function list(reference: u64): void {
 /** In place of the address of a symbol. */
 const NOWHERE: usize = 1;
 
-function walkSeries(record: SeriesRecord, futureAfter: i64): usize {
+function walkSeries(index: u32, futureAfter: i64): usize {
+  const record = seriesRecord(index);
   const end: usize = record.end;
   let at: usize = record.start;
   record.exemplars = 0;
@@ -161,16 +153,19 @@ function walkSeries(record: SeriesRecord, futureAfter: i64): usize {
   metadataType = 0;
   helpReference = 0;
   unitReference = 0;
-  pendingName = 0;
-  references = 0;
-  beginLabels();
+  beginPairs();
   beginPoints(record);
   while (at < end) {
     // Nearly every field is shorter than 128 bytes: tag and length in two bytes, read as one.
     const head: u32 = load<u16>(at);
     const short = head >> 8;
     if ((head & 0x8087) === LENGTH_DELIMITED && short + 2 <= <u32>(end - at)) {
-      at = walkPart(record, head & 0xff, at + 2, at + 2 + short);
+      const partEnd = at + 2 + short;
+      const tag = head & 0xff;
+      if (tag === SERIES_SAMPLE) at = addSample(record, at + 2, partEnd, true);
+      else if (tag === SERIES_REFERENCES) at = takeReferences(at + 2, partEnd);
+      else if (tag === SERIES_METADATA) at = walkMetadata(at + 2, partEnd);
+      else at = walkPart(record, tag, at + 2, partEnd);
       if (at === 0) return 0;
       continue;
     }
@@ -197,15 +192,14 @@ function walkSeries(record: SeriesRecord, futureAfter: i64): usize {
     at = walkPart(record, tag, at, at + <u32>read);
     if (at === 0) return 0;
   }
-  if ((references & 1) !== 0) rejectSeries(ODD_REFERENCES);
+  endPairs();
   endLabels();
   endMetadata(record);
   endPoints(record, created, futureAfter);
   if (record.samples + record.histograms === 0) rejectSeries(NO_SAMPLES);
   record.reason = reason;
   if (reason !== 0) return end;
-  record.fingerprint = seriesFingerprint();
-  record.partition = seriesPartition();
+  identify(record, index, futureAfter);
   const r = results();
   if (labelBytes > settings().labelBytesMax - r.labelBytes) {
     return fail(LABEL_BYTES_ABOVE_LIMIT, record.start);
@@ -224,66 +218,25 @@ function walkPart(record: SeriesRecord, tag: u32, start: usize, end: usize): usi
   return tag < 8 ? fail(TAG_INVALID, start) : end;
 }
 
-/** Packed references of a series' labels. */
-function takeReferences(start: usize, end: usize): usize {
-  let at = start;
-  if (reason === 0 && pendingName === 0 && start < end && load<u8>(end - 1) < 128) {
-    const before = labelCount;
-    at = addPlainPairs(start, end);
-    const added = (labelCount - before) << 1;
-    if (at === end) return countReferences(added, end);
-    references += added;
-    results().references += added;
-  }
-  const rest = countPacked(at, end);
-  if (rest < 0) return 0;
-  if (reason === 0) pendingName = addPairs(at, end, pendingName);
-  return countReferences(<u32>rest, end);
-}
-
-/** A reference that comes alone: as it was sent, from `start` to `end`. */
-function takeReference(start: usize, end: usize): usize {
-  if (reason === 0) pendingName = addPairs(start, end, pendingName);
-  return countReferences(1, end);
-}
-
-/** The number of varints that fill these bytes, or -1 after `fail`. Each ends with a byte below 128. */
-function countPacked(start: usize, end: usize): i32 {
-  let count = 0;
-  let at = start;
-  for (; at < end; at += 16) {
-    const left = <u32>(end - at);
-    const inside: i32 = left >= 16 ? 0xffff : (1 << left) - 1;
-    const more = i8x16.bitmask(v128.load(at)) & inside;
-    // Three bytes in a row that are not the last: no index of a symbol, and perhaps no varint.
-    if ((more & (more << 1) & (more << 2)) !== 0) return countOneByOne(start, end);
-    count += popcnt(inside ^ more);
-  }
-  return at === start || load<u8>(end - 1) < 128 ? count : countOneByOne(start, end);
-}
-
-function countOneByOne(start: usize, end: usize): i32 {
-  let count = 0;
-  for (let at = start; at < end; count++) {
-    at = readVarint(at, end);
-    if (at === 0) return -1;
-  }
-  return count;
-}
-
-/** Returns `at`, or 0 after `fail`. */
-function countReferences(count: u32, at: usize): usize {
-  const r = results();
-  references += count;
-  r.references += count;
-  return r.references > settings().referencesMax ? fail(REFERENCES_ABOVE_LIMIT, at) : at;
-}
-
 /** Several of them are merged: of each field the last value counts. */
 function walkMetadata(start: usize, end: usize): usize {
   const r = results();
   if (r.metadata === settings().metadataMax) return fail(METADATA_ABOVE_LIMIT, start);
   r.metadata++;
+  // Nearly all are a type and a help, a reference of one or two bytes, and perhaps a unit of one.
+  const word = load<u64>(start);
+  if ((word & USUAL_METADATA_MASK) === USUAL_METADATA) {
+    const isLong: u32 = <u32>(word >> 31) & 1;
+    const rest: u32 = <u32>(word >> 32) >> (isLong << 3);
+    const behind = <u32>(end - start) - 4 - isLong;
+    const hasUnit = behind === 2 && (rest & 0x80ff) === METADATA_UNIT;
+    if ((behind === 0 || hasUnit) && (word & ((<u64>isLong) << 39)) === 0) {
+      metadataType = (<u32>word >> 8) & 127;
+      helpReference = ((word >> 24) & 127) | ((word >> 25) & (<u64>isLong * 0x3f80));
+      if (hasUnit) unitReference = (rest >> 8) & 127;
+      return end;
+    }
+  }
   let at = start;
   while (at < end) {
     const read = readTag(at, end);
@@ -326,8 +279,7 @@ function walkExemplar(record: SeriesRecord, start: usize, end: usize): usize {
   const r = results();
   if (r.exemplars === settings().exemplarsMax) return fail(EXEMPLARS_ABOVE_LIMIT, start);
   r.exemplars++;
-  const ofSeries = references;
-  references = 0;
+  let references: u32 = 0;
   isOutOfRange = false;
   isAllText = true;
   let at = start;
@@ -347,18 +299,19 @@ function walkExemplar(record: SeriesRecord, start: usize, end: usize): usize {
         if (at === 0) return 0;
         judgeExemplarReference(varint);
       }
+      references += count;
       if (countReferences(count, at) === 0) return 0;
     } else {
       at = skipField(at, end, tag, 3);
       if (at === 0) return 0;
       if (tag !== EXEMPLAR_REFERENCE) continue;
       judgeExemplarReference(varint);
+      references++;
       if (countReferences(1, at) === 0) return 0;
     }
   }
   if ((references & 1) !== 0 || isOutOfRange || !isAllText) record.badExemplars++;
   else record.exemplars++;
-  references = ofSeries;
   return end;
 }
 

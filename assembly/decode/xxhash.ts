@@ -7,8 +7,8 @@
 //                  with a tenant also hash of the label ("", tenant), a name that no label can have
 //   fingerprint  = fmix64(sum + FINGERPRINT_SEED)
 //   partition    = ((h >> 32) * partitions) >> 32, where h is made like the fingerprint, but of the
-//                  labels of the first partition set that the series has whole; without one h is
-//                  the fingerprint
+//                  labels of the first partition set that the series has whole; without one of all
+//                  but "le", and of the metric's name without _bucket, _count or _sum
 //
 // A sum, because it needs no sorting; XXH64 over the two halves, because a sum of weaker mixes
 // would let labels cancel out; the finaliser, because partitions and cache slots are taken from the

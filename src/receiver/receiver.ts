@@ -14,7 +14,8 @@ import { Appender, overloaded } from './appender.js';
 import { BadRequest, type Version } from './bad-request.js';
 import { BodyBudget, BodyRefused } from './body.js';
 import { negotiate } from './negotiation.js';
-import type { Decoded, WasmDecoder } from './wasm-decoder.js';
+import type { Replicas } from './replicas.js';
+import type { Decoded, WasmDecoder, Written } from './wasm-decoder.js';
 
 export interface ReceiverParts {
   log: Log;
@@ -22,6 +23,8 @@ export interface ReceiverParts {
   metrics: Metrics;
   logger: Logger;
   clock: () => number;
+  /** Whom the decoder asks about replicas; here only for what is counted. */
+  replicas?: Replicas;
 }
 
 export interface Receiver {
@@ -34,6 +37,7 @@ export interface Receiver {
 
 const PATHS = ['/api/v1/write', '/api/v1/push'];
 const LOG_EVERY_MS = 10_000;
+const LEFT_OUT = 'Left out: another replica of this cluster is the elected one';
 
 export function createReceiver(parts: ReceiverParts): Receiver {
   const { log, metrics, logger, clock } = parts;
@@ -47,7 +51,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     decoder.forgetAnnouncements();
   });
   let complainedAt = 0;
-  const count = countersOf(metrics);
+  const count = countersOf(metrics, parts.replicas);
   // Senders that wait for a word before they send the body: they get it when the headers are found good.
   const waiting = new WeakMap<IncomingMessage, ServerResponse>();
 
@@ -90,10 +94,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     const begunIn = epoch;
     const { received } = decoded;
     const written = version === 2 ? decoded.written : undefined;
-    const answer: Answer =
-      decoded.rejectedCount === 0
-        ? { status: 204, written }
-        : { status: 400, written, message: rejection(decoded) };
+    const answer = answerTo(decoded, written);
     count(decoded);
     metrics.exemplars.inc(decoded.exemplars);
     metrics.cacheClears.set(decoder.cacheClears);
@@ -176,6 +177,13 @@ function addRoutes(
   });
 }
 
+function answerTo(decoded: Decoded, written: Written | undefined): Answer {
+  // As Grafana Mimir answers it: taken note of, and nothing that the sender should mend.
+  if (decoded.isLeftOut) return { status: 202, written, message: LEFT_OUT };
+  if (decoded.rejectedCount === 0) return { status: 204, written };
+  return { status: 400, written, message: rejection(decoded) };
+}
+
 /** The connection ended before the body did. */
 function isGone({ raw }: HttpRequest): boolean {
   return raw.destroyed && !raw.complete;
@@ -186,10 +194,11 @@ function refused(error: BadRequest | BodyRefused): Answer {
 }
 
 /** Rare things that are no samples, and so no part of received = logged + rejected. */
-function countersOf(metrics: Metrics): (decoded: Decoded) => void {
+function countersOf(metrics: Metrics, replicas?: Replicas): (decoded: Decoded) => void {
   const parts = new Map<string, number>();
   let oddTables = 0;
   let unkept = 0;
+  let unclaimed = 0;
   metrics.observe(
     'counter',
     {
@@ -215,11 +224,39 @@ function countersOf(metrics: Metrics): (decoded: Decoded) => void {
     },
     () => [{ labels: {}, value: unkept }],
   );
+  if (replicas !== undefined) observeReplicas(metrics, replicas, () => unclaimed);
   return (decoded) => {
     for (const [reason, value] of Object.entries(decoded.rejectedOther)) {
       if (value > 0) parts.set(reason, (parts.get(reason) ?? 0) + value);
     }
     if (decoded.hasOddFirstSymbol) oddTables++;
+    if (decoded.unclaimed > 0) unclaimed++;
     unkept += decoded.familiesLeftOut + decoded.unitsLeftOut;
   };
+}
+
+function observeReplicas(metrics: Metrics, replicas: Replicas, unclaimed: () => number): void {
+  const kinds = [
+    [
+      'gauge',
+      'treeline_replica_clusters',
+      'Clusters of which one replica is elected',
+      () => replicas.clusters,
+    ],
+    [
+      'counter',
+      'treeline_replica_takeovers_total',
+      'Elections of another replica after a lead of 30 s',
+      () => replicas.takeovers,
+    ],
+    [
+      'counter',
+      'treeline_replica_unelected_total',
+      'Requests whose replicas were all let in because there are too many to tell apart',
+      () => replicas.unelected + unclaimed(),
+    ],
+  ] as const;
+  for (const [kind, name, help, read] of kinds) {
+    metrics.observe(kind, { name, help }, () => [{ labels: {}, value: read() }]);
+  }
 }

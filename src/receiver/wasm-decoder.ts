@@ -5,29 +5,16 @@
 
 import assert from 'node:assert/strict';
 import {
-  ANNOUNCE_INTERVAL_MS,
   BODY_BYTES_MAX,
-  DECODED_BYTES_MAX,
   FAMILY_ENTRIES,
-  FUTURE_MS_MAX,
-  HISTOGRAM_BYTES_MAX,
   LABEL_NAME_BYTES_MAX,
-  LABEL_VALUE_BYTES_MAX,
-  LABELS_PER_SERIES_MAX,
-  REQUEST_EXEMPLARS_MAX,
-  REQUEST_LABEL_BYTES_MAX,
-  REQUEST_METADATA_MAX,
-  REQUEST_REFERENCES_MAX,
-  REQUEST_SAMPLES_MAX,
-  REQUEST_SERIES_MAX,
-  REQUEST_SYMBOLS_MAX,
-  SERIES_CACHE_ENTRIES,
   TENANT_BYTES_MAX,
   UNIT_BYTES_MAX,
   UNITS_MAX,
 } from '../limits.js';
 import type { Label } from '../series.js';
 import { badRequest, type Version } from './bad-request.js';
+import { type DecodeExports, openDecodeModule } from './decode-module.js';
 import { LabelTexts } from './label-texts.js';
 
 export interface DecoderSettings {
@@ -36,11 +23,32 @@ export interface DecoderSettings {
   stripLabels: readonly string[];
   /** Asked once per series, with its labels as they will be logged. */
   classify: (labels: readonly Label[]) => Disposition;
+  /** Without it replicas are not told apart. */
+  replicas?: ReplicaRules | undefined;
+}
+
+/** docs/decisions/0007-replica-pairs.md. */
+export interface ReplicaRules {
+  /** Names of the labels that say which replica of which cluster sends; no partition, and not stripped. */
+  clusterLabel: string;
+  replicaLabel: string;
+  /** Asked once per request and claim, before anything of it is emitted; true lets it in. */
+  judge: (claim: ReplicaClaim) => boolean;
+}
+
+export interface ReplicaClaim {
+  tenant: string;
+  cluster: string;
+  replica: string;
+  /** Of its samples in the request that may be logged; undefined when there is none. */
+  newestMs: number | undefined;
 }
 
 // The position is the number in the module: series-cache.ts.
 export const DISPOSITIONS = ['keep', 'own_output', 'ignored', 'dropped'] as const;
 export type Disposition = (typeof DISPOSITIONS)[number];
+const LEFT_OUT = [...DISPOSITIONS, 'replica'] as const;
+type LeftOut = (typeof LEFT_OUT)[number];
 
 // The position, from 1, is the number in the module: reasons.ts.
 export const REJECT_REASONS = [
@@ -94,7 +102,11 @@ export interface Decoded {
   written: Written;
   blocks: Block[];
   /** Samples and histograms of series that were told not to be kept. */
-  leftOut: Record<Disposition, number>;
+  leftOut: Record<LeftOut, number>;
+  /** The whole request comes from replicas that are not the elected ones. */
+  isLeftOut: boolean;
+  /** Samples let in although their replica could not be told apart: too many in one request. */
+  unclaimed: number;
   /** Samples and histograms. */
   rejected: Record<RejectReason, number>;
   /** Series that had none, exemplars and metadata. */
@@ -113,39 +125,23 @@ export interface Decoded {
   unitsLeftOut: number;
 }
 
-const PAGE_BYTES = 65_536;
-
 // All in the order of assembly/decode/results.ts, in u32.
-const RESULT_LEFT_OUT = 18;
-const RESULT_REJECTED = RESULT_LEFT_OUT + DISPOSITIONS.length;
+const RESULT_LEFT_OUT = 21;
+const RESULT_REJECTED = RESULT_LEFT_OUT + LEFT_OUT.length;
 const RESULT_REJECTED_OTHER = RESULT_REJECTED + 1 + REJECT_REASONS.length;
 const RESULT_FIRST_REJECTS = RESULT_REJECTED_OTHER + 1 + REJECT_REASONS.length;
 /** In place of a series: what is rejected belongs to none. */
 const NO_SERIES = 0xffff_ffff;
+/** In place of a number of new series: the claims are to be judged. */
+const CLAIMED = -2;
+// Roles of names: assembly/decode/names.ts.
+const ROLE_BUCKET_BOUND = 0;
+const ROLE_CLUSTER = 1;
+const ROLE_REPLICA = 2;
+/** FamilyEntry of assembly/decode/layout.ts. */
+const FAMILY_ENTRY_BYTES = 16;
 // PartitionRecord of assembly/decode/layout.ts, in u32.
 const PARTITION_WORDS = 13;
-
-/** What assembly/decode/index.ts exports. Positions and counts; no call grows the memory. */
-interface DecodeExports {
-  placeRegions(): number;
-  addName(start: number, bytes: number, stripped: boolean): number;
-  addPartitionSet(bits: number): void;
-  decode(bodyBytes: number, tenantBytes: number, nowMs: number, version: number): number;
-  emit(): void;
-  newSeries(index: number): number;
-  settle(series: number, disposition: number): void;
-  labelsOf(series: number, onlyKept: boolean): number;
-  forgetAnnouncements(): void;
-  bodyStart(): number;
-  settingsStart(): number;
-  tenantStart(): number;
-  spansStart(): number;
-  resultsAt(): number;
-  partitionsStart(): number;
-  cacheClears(): number;
-  failureCode(): number;
-  failurePosition(): number;
-}
 
 export class WasmDecoder {
   readonly #exports: DecodeExports;
@@ -159,14 +155,7 @@ export class WasmDecoder {
   readonly #texts: LabelTexts;
 
   constructor(module: WebAssembly.Module, settings: DecoderSettings) {
-    // A first instance only says how much memory these settings need: a module cannot tell without
-    // one.
-    const probe = new WebAssembly.Memory({ initial: 1, maximum: 1 });
-    const bytes = instantiate(module, { memory: probe, partitions: settings.partitions }).needed;
-    const pages = Math.ceil(bytes / PAGE_BYTES);
-    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-    const { exports, needed } = instantiate(module, { memory, partitions: settings.partitions });
-    assert.equal(needed, bytes);
+    const { exports, memory } = openDecodeModule(module, settings.partitions);
     this.#exports = exports;
     this.#settings = settings;
     this.#bytes = new Uint8Array(memory.buffer);
@@ -196,7 +185,11 @@ export class WasmDecoder {
     const room = this.#bytes.subarray(tenantStart, tenantStart + TENANT_BYTES_MAX);
     const tenantText = this.#encoder.encodeInto(tenant, room);
     assert.equal(tenantText.read, tenant.length, 'the tenant is longer than TENANT_BYTES_MAX');
-    const newSeries = this.#exports.decode(bytes, tenantText.written, nowMs, version);
+    let newSeries = this.#exports.decode(bytes, tenantText.written, nowMs, version);
+    if (newSeries === CLAIMED) {
+      this.#judgeClaims(tenant);
+      newSeries = this.#exports.proceed();
+    }
     if (newSeries < 0) {
       const [code, at] = [this.#exports.failureCode(), this.#exports.failurePosition()];
       throw badRequest(version, { code, at });
@@ -215,21 +208,63 @@ export class WasmDecoder {
     this.#exports.forgetAnnouncements();
   }
 
+  /** Names of partition sets first: the module keeps those in 32 bits. */
   #addNames(): void {
-    const { partitionBy, stripLabels } = this.#settings;
+    const { partitionBy, stripLabels, replicas } = this.#settings;
     assert(!stripLabels.includes('__name__'), 'the metric name cannot be stripped');
     const indices = new Map<string, number>();
-    for (const name of new Set([...stripLabels, ...partitionBy.flat()])) {
+    const add = (name: string): number => {
       const start = this.#exports.bodyStart();
       const text = this.#encoder.encode(name);
       assert(text.length > 0 && text.length <= LABEL_NAME_BYTES_MAX);
       this.#bytes.set(text, start);
-      indices.set(name, this.#exports.addName(start, text.length, stripLabels.includes(name)));
-    }
+      const index = this.#exports.addName(start, text.length, stripLabels.includes(name));
+      indices.set(name, index);
+      return index;
+    };
+    for (const name of new Set([...partitionBy.flat(), ...stripLabels])) add(name);
     for (const names of partitionBy) {
-      this.#exports.addPartitionSet(
-        names.reduce((bits, name) => bits | (1 << indices.get(name)!), 0),
-      );
+      const bits = names.reduce((sum, name) => sum | (1 << indices.get(name)!), 0);
+      this.#exports.addPartitionSet(bits);
+    }
+    const role = (name: string, is: number): void =>
+      this.#exports.addRole(indices.get(name) ?? add(name), is);
+    if (!stripLabels.includes('le')) role('le', ROLE_BUCKET_BOUND);
+    if (replicas === undefined) return;
+    role(replicas.clusterLabel, ROLE_CLUSTER);
+    role(replicas.replicaLabel, ROLE_REPLICA);
+  }
+
+  /**
+   * Takes over what another decoder has learnt from metadata, which come about once a minute: until
+   * then the series of this one would have no types.
+   */
+  adoptFamilies(other: WasmDecoder): void {
+    const copy = (place: 'familiesStart' | 'unitsStart', bytes: number): void => {
+      const from = other.#exports[place]();
+      this.#bytes.set(other.#bytes.subarray(from, from + bytes), this.#exports[place]());
+    };
+    copy('familiesStart', FAMILY_ENTRIES * FAMILY_ENTRY_BYTES);
+    copy('unitsStart', UNITS_MAX * (4 + UNIT_BYTES_MAX));
+    this.#exports.adoptTables(other.#exports.knownFamilies(), other.#exports.knownUnits());
+  }
+
+  #judgeClaims(tenant: string): void {
+    const { judge, clusterLabel, replicaLabel } = this.#settings.replicas!;
+    const claims = this.#words[(this.#exports.resultsAt() >> 2) + 18]!;
+    for (let claim = 0; claim < claims; claim++) {
+      const count = this.#exports.labelsOf(this.#exports.claimedBy(claim), false);
+      const labels = this.#texts.ofSymbols(this.#exports.spansStart(), count);
+      const labelled = (wanted: string) =>
+        labels.find(({ name, value }) => name === wanted && value !== '')!.value;
+      const newest = this.#exports.newestOf(claim);
+      const isIn = judge({
+        tenant,
+        cluster: labelled(clusterLabel),
+        replica: labelled(replicaLabel),
+        newestMs: newest > -(2 ** 63) ? newest : undefined,
+      });
+      if (!isIn) this.#exports.leaveOutClaim(claim);
     }
   }
 
@@ -267,7 +302,9 @@ export class WasmDecoder {
         exemplars: words[at + 11]!,
       },
       blocks: this.#blocks(),
-      leftOut: countersOf(DISPOSITIONS, words, at + RESULT_LEFT_OUT),
+      leftOut: countersOf(LEFT_OUT, words, at + RESULT_LEFT_OUT),
+      isLeftOut: words[at + 20] === 1,
+      unclaimed: words[at + 19]!,
       rejected: countersOf(REJECT_REASONS, words, at + RESULT_REJECTED + 1),
       rejectedOther: countersOf(REJECT_REASONS, words, at + RESULT_REJECTED_OTHER + 1),
       rejectedCount: words[at + 7]!,
@@ -297,44 +334,6 @@ export class WasmDecoder {
     }
     return blocks;
   }
-}
-
-function instantiate(
-  module: WebAssembly.Module,
-  options: { memory: WebAssembly.Memory; partitions: number },
-): { exports: DecodeExports; needed: number } {
-  const { memory, partitions } = options;
-  const abort = (_message: number, _file: number, line: number): never => {
-    throw new Error(`decode.wasm: assertion failed in line ${line}`);
-  };
-  const instance = new WebAssembly.Instance(module, { env: { memory, abort } });
-  const exports = instance.exports as unknown as DecodeExports;
-  // In the order of Settings in assembly/decode/layout.ts.
-  const limits = [
-    BODY_BYTES_MAX,
-    DECODED_BYTES_MAX,
-    REQUEST_SERIES_MAX,
-    REQUEST_SAMPLES_MAX,
-    LABELS_PER_SERIES_MAX,
-    LABEL_NAME_BYTES_MAX,
-    LABEL_VALUE_BYTES_MAX,
-    TENANT_BYTES_MAX,
-    SERIES_CACHE_ENTRIES,
-    partitions,
-    FUTURE_MS_MAX,
-    ANNOUNCE_INTERVAL_MS,
-    REQUEST_SYMBOLS_MAX,
-    REQUEST_REFERENCES_MAX,
-    REQUEST_LABEL_BYTES_MAX,
-    REQUEST_EXEMPLARS_MAX,
-    REQUEST_METADATA_MAX,
-    HISTOGRAM_BYTES_MAX,
-    FAMILY_ENTRIES,
-    UNITS_MAX,
-    UNIT_BYTES_MAX,
-  ];
-  new Uint32Array(memory.buffer, exports.settingsStart(), limits.length).set(limits);
-  return { exports, needed: exports.placeRegions() };
 }
 
 function countersOf<Name extends string>(
