@@ -1,22 +1,31 @@
 // How many samples one CPU-second turns from compressed remote-write bodies into blocks, beside
 // snappy + fromBinary on the same bodies in the same run. Goals: the ratio, and that a
 // faster-but-wrong decoder is seen (the hash). No goal: HTTP, the log, several cores. CPU time of
-// all threads, median of the rounds.
+// all threads, median of the rounds. With --peers also beside decoders of others, see decode-peers.ts.
 //
-//   node dist/bench/decode.bench.js [--smoke]
+//   node dist/bench/decode.bench.js [--smoke] [--peers [--victoriametrics DIR]]
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
 import { fromBinary } from '@bufbuild/protobuf';
 import { compressSync, uncompressSync } from 'snappy';
 import { WriteRequestSchema } from '../src/gen/remote_write_v1_pb.js';
 import { RequestSchema } from '../src/gen/remote_write_v2_pb.js';
 import type { Version } from '../src/receiver/bad-request.js';
 import { type Decoded, WasmDecoder } from '../src/receiver/wasm-decoder.js';
+import { setUpDecodePeers } from './decode-peers.js';
 import { writeRequestBody, writeRequestBodyV2 } from './write-requests.js';
 
-const isSmoke = process.argv.includes('--smoke');
+const { values: flags } = parseArgs({
+  options: {
+    smoke: { type: 'boolean', default: false },
+    peers: { type: 'boolean', default: false },
+    victoriametrics: { type: 'string' },
+  },
+});
+const isSmoke = flags.smoke;
 const SERIES = isSmoke ? 200 : 2000;
 const ROUNDS = isSmoke ? 3 : 15;
 const ROUND_MICROSECONDS = isSmoke ? 2_000 : 150_000;
@@ -25,12 +34,13 @@ const NOW_MS = 1_763_680_100_000;
 
 const module = new WebAssembly.Module(readFileSync(new URL('../decode.wasm', import.meta.url)));
 
+const peers = flags.peers ? await setUpDecodePeers(flags.victoriametrics) : undefined;
 console.log(`${cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}, ${SERIES} series`);
 for (const version of [1, 2] as const) {
-  for (const samplesPerSeries of [1, 5]) measure(version, samplesPerSeries);
+  for (const samplesPerSeries of [1, 5]) await measure(version, samplesPerSeries);
 }
 
-function measure(version: Version, samplesPerSeries: number): void {
+async function measure(version: Version, samplesPerSeries: number): Promise<void> {
   const options = { seed: 777 + samplesPerSeries, series: SERIES, samplesPerSeries };
   const body = version === 1 ? writeRequestBody(options) : writeRequestBodyV2(options);
   const samples = SERIES * samplesPerSeries;
@@ -60,6 +70,10 @@ function measure(version: Version, samplesPerSeries: number): void {
   const objects = medianMicroseconds(fromObjects, 1);
   report('snappy + fromBinary', samples, objects);
   console.log(`  ratio ${(objects / warm).toFixed(1)}x`);
+  for (const { name, rate } of (await peers?.measure(version, body)) ?? []) {
+    report(name, samples, (samples / rate) * 1e6);
+    console.log(`  ratio ${(samples / warm / (rate / 1e6)).toFixed(2)}x`);
+  }
   const sizes = `${bytes.toFixed(1)}; with labels ${announced.toFixed(1)}`;
   console.log(`  block bytes per sample, snappy: ${sizes}`);
   console.log(`  result ${result}`);

@@ -1,7 +1,7 @@
 // The built program under load over real HTTP: samples a second and per CPU-second of its own
-// process, from the socket to the durable log and the learnt state; memory, disk, time to ready;
-// beside it what `snappy` and the generated decoder cost on the same bodies in the same run. `node
-// dist/bench/end-to-end.bench.js [--smoke]`.
+// process, from the socket to the durable log and the learnt state; at half of that, how long from a
+// request to its visible score; memory, disk, time to ready; beside it what `snappy` and the generated
+// decoder cost on the same bodies in the same run. `node dist/bench/end-to-end.bench.js [--smoke]`.
 
 import { fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -23,6 +23,7 @@ import {
 import { templateOf, writeStep } from './load-bodies.js';
 import { type LoadOrder, type LoadReport, SERIES_PER_BODY } from './load-sender.js';
 import { cpuSecondsOf, type Memory, memoryOf } from './process-readings.js';
+import { probeVisible, visibleWithin } from './visible-probe.js';
 
 const isSmoke = process.argv.includes('--smoke');
 const SERIES = 10_000;
@@ -32,11 +33,17 @@ const WARM = { steps: 20, pauseMs: 0 };
 /** As a scrape interval of 15 s sends them; the short run only shows that it works. */
 const USUAL = isSmoke ? { steps: 2, pauseMs: 1_000 } : { steps: 3, pauseMs: STEP_MS };
 const FULL = { steps: isSmoke ? 20 : 600, pauseMs: 0 };
-/** Always the same times, so that runs of one size must come to the same outcomes. */
-const FIRST_MS = Date.UTC(2026, 0, 5);
+/** At half of what full load reached; its timestamps are those of the clock. */
+const HALF = { steps: isSmoke ? 20 : 600, probes: isSmoke ? 5 : 200 };
+/**
+ * The steps before half load end hours before it begins, and not days: series are not forgotten in
+ * between. Runs of one size must come to the same outcomes.
+ */
+const FIRST_MS = Date.now() - 6 * 3_600_000;
 const READY_MS_TARGET = 3_000;
 const BYTES_PER_SAMPLE_TARGET = 20;
 const RSS_MEGABYTES_TARGET = 200;
+const VISIBLE_MS_TARGET = 1_000;
 
 const directory = temporaryDirectory('bench');
 const dataDir = join(directory, 'data');
@@ -49,6 +56,7 @@ const usual = await measure(first, { ...USUAL, from: WARM.steps });
 const usualMemory = memoryOf(first.program.pid);
 const full = await measure(first, { ...FULL, from: WARM.steps + USUAL.steps });
 const fullMemory = memoryOf(first.program.pid);
+const half = await measureHalf(first, full.load.samples / full.seconds);
 const rows = await partitionsAtRest(first);
 const faults = identityFaults(await first.metrics());
 await first.stop();
@@ -59,7 +67,7 @@ await again.stop();
 sender.disconnect();
 removeDirectory(directory);
 
-const samples = SERIES * (WARM.steps + USUAL.steps + FULL.steps);
+const samples = SERIES * (WARM.steps + USUAL.steps + FULL.steps + HALF.steps) + HALF.probes;
 const applied = rows.reduce((sum, { outcomes }) => sum + (outcomes['applied'] ?? 0), 0);
 if (applied !== samples) faults.push(`sent ${samples} samples in order, applied ${applied}`);
 const results = {
@@ -68,6 +76,10 @@ const results = {
   samplesPerCpuSecond: Math.round(full.load.samples / full.cpuSeconds),
   naiveDecodePerCpuSecond: Math.round(naiveDecodeRate()),
   fullAnswerMs: { p50: full.load.p50, p99: full.load.p99 },
+  halfSamplesPerSecond: Math.round(half.measured.load.samples / half.measured.seconds),
+  halfAnswerMs: { p50: half.measured.load.p50, p99: half.measured.load.p99 },
+  halfVisibleMs: half.visible,
+  halfVisibleWithinSecond: half.withinSecond,
   usualCpuShare: usual.cpuSeconds / usual.seconds,
   usualAnswerMs: { p50: usual.load.p50, p99: usual.load.p99 },
   usualMemory,
@@ -85,9 +97,10 @@ const results = {
 };
 report(results);
 const isSlow = Math.max(results.readyMs, results.readyAgainMs) > READY_MS_TARGET;
+const isUnseen = !isSmoke && !(half.visible.p99 <= VISIBLE_MS_TARGET);
 // A short run is mostly announcements.
 const isFat = !isSmoke && results.logBytesPerSample > BYTES_PER_SAMPLE_TARGET;
-if (faults.length > 0 || isSlow || isFat) process.exitCode = 1;
+if (faults.length > 0 || isSlow || isFat || isUnseen) process.exitCode = 1;
 
 interface Measured {
   load: LoadReport;
@@ -96,16 +109,30 @@ interface Measured {
   cpuSeconds: number;
 }
 
+/** Requests one after another are probed while the others send at half of `capacity`, samples a second. */
+async function measureHalf(treeline: Treeline, capacity: number) {
+  // Whole milliseconds, as timestamps are: they keep up with the clock.
+  const pauseMs = Math.ceil((SERIES * 1000) / (capacity / 2));
+  const before = await treeline.metrics();
+  const options = { count: HALF.probes, pauseMs: (0.8 * HALF.steps * pauseMs) / HALF.probes };
+  const [measured, visible] = await Promise.all([
+    measure(treeline, { steps: HALF.steps, pauseMs, from: 0, isNow: true }),
+    probeVisible(treeline.url, options),
+  ]);
+  const withinSecond = visibleWithin('1', { before, after: await treeline.metrics() });
+  return { measured, visible, withinSecond };
+}
+
 async function measure(
   treeline: Treeline,
-  range: { steps: number; pauseMs: number; from: number },
+  range: { steps: number; pauseMs: number; from: number; isNow?: boolean },
 ): Promise<Measured> {
   const order: LoadOrder = {
     url: treeline.url,
     series: SERIES,
     connections: CONNECTIONS,
-    firstMs: FIRST_MS + range.from * STEP_MS,
-    stepMs: STEP_MS,
+    firstMs: range.isNow ? Date.now() : FIRST_MS + range.from * STEP_MS,
+    stepMs: range.isNow ? range.pauseMs : STEP_MS,
     steps: range.steps,
     pauseMs: range.pauseMs,
   };
@@ -177,6 +204,14 @@ function report(found: typeof results): void {
     ['per CPU-second of the program', `${found.samplesPerCpuSecond} samples`],
     ['snappy + fromBinary, decoding alone', `${naive} samples/CPU-s`, `ours is ${ratio}x`],
     ['answer at full load, p50 / p99', pair(found.fullAnswerMs)],
+    ['at half of that', `${found.halfSamplesPerSecond} samples/s`],
+    ['answer at half load, p50 / p99', pair(found.halfAnswerMs)],
+    [
+      'request to visible score at half load, p50 / p99',
+      pair(found.halfVisibleMs),
+      `<= ${VISIBLE_MS_TARGET} ms`,
+    ],
+    ['records visible within 1 s', `${(100 * found.halfVisibleWithinSecond).toFixed(2)} %`],
     ['CPU at the usual rate', `${(100 * found.usualCpuShare).toFixed(1)} % of a core`],
     ['answer at the usual rate, p50 / p99', pair(found.usualAnswerMs)],
     ['memory at the usual rate', memory(found.usualMemory), `<= ${RSS_MEGABYTES_TARGET} MB`],
@@ -194,7 +229,7 @@ function report(found: typeof results): void {
   console.log(`${new Date().toISOString()} ${processor}, Node ${process.version}`);
   console.log(`${found.samples} samples of ${SERIES} series, ${CONNECTIONS} connections`);
   for (const [what, value, target = ''] of table) {
-    console.log(`${what.padEnd(38)} ${value.padEnd(30)} ${target}`.trimEnd());
+    console.log(`${what.padEnd(50)} ${value.padEnd(30)} ${target}`.trimEnd());
   }
   console.log(JSON.stringify(found));
 }

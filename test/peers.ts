@@ -42,29 +42,32 @@ const execute = promisify(execFile);
 
 /** Path of the program, fetched on first use. Several processes may ask at the same time. */
 export async function peerBinary(name: PeerName): Promise<string> {
+  const path = join('usr', 'bin', name);
+  return join(await packageFolder(PACKAGES[name], path), path);
+}
+
+/** Where a package of Debian's is unpacked; `path` is what must be in it. */
+export async function packageFolder(name: string, path: string): Promise<string> {
   const cache = join(
     process.env['TREELINE_CACHE'] ?? join(homedir(), '.cache', 'treeline'),
     'peers',
   );
-  const home = join(cache, PACKAGES[name]);
-  const binary = join(home, 'usr', 'bin', name);
-  if (existsSync(binary)) return binary;
+  const home = join(cache, name);
+  if (existsSync(join(home, path))) return home;
   await mkdir(cache, { recursive: true });
   await removeAbandoned(cache);
   const beside = await mkdtemp(join(cache, '.unpack-'));
   try {
-    await download(PACKAGES[name], beside);
+    await download(name, beside);
     const debs = (await readdir(beside)).filter((file) => file.endsWith('.deb'));
     const unpacked = join(beside, 'root');
     for (const deb of debs) await execute('dpkg', ['-x', join(beside, deb), unpacked]);
-    if (!existsSync(join(unpacked, 'usr', 'bin', name))) {
-      throw new Error(`The package ${PACKAGES[name]} has no program ${name}`);
-    }
+    if (!existsSync(join(unpacked, path))) throw new Error(`The package ${name} has no ${path}`);
     await moveInto(unpacked, home);
   } finally {
     await rm(beside, { recursive: true, force: true });
   }
-  return binary;
+  return home;
 }
 
 export interface Vector {

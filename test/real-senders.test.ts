@@ -1,9 +1,8 @@
 // Senders that nobody here wrote, each against the running program: the Prometheus project's own Go
 // client for 2.0, VictoriaMetrics' vmagent and Debian's Prometheus for 1.0. (The journey test has
 // Prometheus in a whole installation.) What counts is the sender's own word, its counters of what it
-// failed to deliver, and that the log holds what it says it sent. With TREELINE_PROMETHEUS_3 set to
-// the path of a Prometheus 3.x, that one sends 2.0 as well; it takes minutes to build, so that the
-// gate goes without it.
+// failed to deliver, and that the log holds what it says it sent. Prometheus 3 is a sender in a test
+// of its own, prometheus3.test.ts: it takes minutes to build.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromBinary } from '@bufbuild/protobuf';
@@ -29,7 +28,6 @@ const STEP_MS = 15_000;
 const START_AGE_MS = 3_600_000;
 const STALE = 0x7ff0000000000002n;
 const BUILD_MS_MAX = 6 * 60_000;
-const PROMETHEUS_3 = process.env['TREELINE_PROMETHEUS_3'];
 
 afterAll(endPrograms);
 
@@ -191,37 +189,6 @@ test('of two Prometheus 2.42 with one cluster, one is listened to; when it ends,
   expect(silences[0]).toBeLessThan(45_000);
   expect([...logged.keys()].filter((key) => key.includes('__replica__'))).toEqual([]);
 });
-
-if (PROMETHEUS_3 !== undefined) {
-  test('Prometheus 3 sends 2.0: start timestamps and native histograms arrive, nothing is lost', {
-    timeout: 180_000,
-  }, async () => {
-    const treeline = await started('prometheus-3');
-    const options = { binary: PROMETHEUS_3 };
-    // Its own latencies are native histograms, if somebody scrapes them as such.
-    const source = await startPrometheus('global: { scrape_interval: 1s }\n', options);
-    const target = source.url.replace('http://', '');
-    const sender = await startPrometheus(
-      `${prometheusConfig(target, treeline.url)}
-    protobuf_message: io.prometheus.write.v2.Request
-    send_exemplars: true
-    send_native_histograms: true
-`.replace('global: {', 'global: { scrape_native_histograms: true,'),
-      { ...options, args: ['--enable-feature=st-storage,exemplar-storage'] },
-    );
-    await received(treeline, 20_000);
-    expectPrometheusLostNothing(await metricsOf(sender.url));
-    await sender.stop();
-    await source.stop();
-    const logged = [...(await stopAndRead(treeline)).values()];
-    expect(logged.filter(({ histograms }) => histograms.length > 0).length).toBeGreaterThan(3);
-    const started3 = logged.filter(({ points }) => points.some(([, , start]) => start > 0n));
-    expect(started3.length).toBeGreaterThan(50);
-    for (const { points } of logged) {
-      for (const [at, , start] of points) expect(start <= at).toBe(true);
-    }
-  });
-}
 
 async function started(
   name: string,

@@ -112,3 +112,20 @@ function play(
   if (remove) slots.remove([entry]);
   return [entry];
 }
+
+test('a restart is possible when all but the first series have been forgotten', () => {
+  // More than the arrays hold at first, less than would fill the table.
+  const limits = { slotsMax: 2000, entriesMax: 6000 };
+  const restored = new Slots(limits);
+  restored.restore(0, { ...words(0), slot: 0, seen: 1 }, Buffer.from('series 0'));
+  restored.finishRestore(1000, 1000);
+  expect([restored.count, restored.entryEnd, restored.slotEnd]).toEqual([1, 1000, 1000]);
+  const used = Array.from({ length: 1000 }, (_, entry) => restored.isUsed(entry));
+  expect(used.filter(Boolean)).toHaveLength(1);
+  expect(restored.find(words(0).low, words(0).high)).toBe(0);
+  expect(restored.find(0, 1)).toBe(NO_ENTRY);
+  for (let i = 1; i < 1000; i++) {
+    expect(restored.add(words(i), Buffer.from(`series ${i}`), scored)).toBe(i);
+  }
+  expect(Buffer.from(restored.announcement(999)).toString()).toBe('series 999');
+});

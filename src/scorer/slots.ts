@@ -204,6 +204,8 @@ export class Slots {
   /** After the last `restore`: the free slots below `slotEnd`, and the table. */
   finishRestore(entryEnd: number, slotEnd: number): void {
     while (this.#entryEnd < entryEnd) this.#freeEntries.give(this.#entryEnd++);
+    // The last ones may all be free, and then no `restore` has made room for them.
+    while (this.#entryEnd > this.#low.length) this.#growEntries();
     const used = new Uint8Array(slotEnd);
     for (let entry = 0; entry < entryEnd; entry++) {
       const slot = this.#slot[entry]!;

@@ -1,0 +1,33 @@
+//go:build !current
+
+package main
+
+import "github.com/VictoriaMetrics/VictoriaMetrics/lib/prompb"
+
+// The decoder of the package that Debian has, with its buffers kept from request to request, as in
+// lib/protoparser/promremotewrite there.
+func victoriaMetrics() decoder {
+	var buffer scratch
+	var request prompb.WriteRequest
+	return func(body []byte, each visit) (int, error) {
+		message, err := buffer.uncompress(body)
+		if err != nil {
+			return 0, err
+		}
+		request.Reset()
+		if err := request.Unmarshal(message); err != nil {
+			return 0, err
+		}
+		samples := 0
+		for i := range request.Timeseries {
+			series := &request.Timeseries[i]
+			samples += len(series.Samples)
+			for j := range series.Samples {
+				if each != nil {
+					each(series.Samples[j].Timestamp, series.Samples[j].Value)
+				}
+			}
+		}
+		return samples, nil
+	}
+}
