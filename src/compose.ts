@@ -247,9 +247,14 @@ async function createScorer(site: Site): Promise<Scorer> {
       seed: FOREST_SEED,
       checkpointMs: durationMs(settings.checkpoint.interval),
       gauges: { scores: settings.gauges.scores, lingerMs: durationMs(settings.gauges.linger) },
+      poison: settings.log.poison,
     },
   });
-  site.checks.push({ name: 'scorer', missing: () => scorer.unready() });
+  site.checks.push({
+    name: 'scorer',
+    missing: () => scorer.unready(),
+    note: () => scorer.note(),
+  });
   site.steps.push({
     keys: ['gauges.linger'],
     apply: (next) => {

@@ -28,6 +28,7 @@ const MEANINGS = {
   overloaded: { retryable: true, status: 503 },
   partition_lost: { retryable: true, status: 503 },
   prometheus_unreachable: { retryable: true, status: 502 },
+  record_unreadable: { retryable: false, status: 500 },
   state_present: { retryable: false, status: 500 },
 } as const satisfies Record<string, Meaning>;
 

@@ -7,6 +7,8 @@ export interface Check {
   name: string;
   /** Undefined when ready, else the reason and the progress. */
   missing: () => string | undefined;
+  /** What a person should know although it is ready. */
+  note?: () => string | undefined;
 }
 
 export function healthRoutes(server: HttpServer, checks: readonly Check[]): void {
@@ -15,9 +17,12 @@ export function healthRoutes(server: HttpServer, checks: readonly Check[]): void
   }
   for (const path of ['/-/ready', '/ready', '/readyz']) {
     server.get(path, (_request, reply) => {
-      const results = checks.map(({ name, missing }) => ({ name, reason: missing() }));
+      const results = checks.map(({ name, missing, note }) => {
+        const [reason, remark] = [missing(), note?.()];
+        return { name, reason, ready: remark === undefined ? 'ready' : `ready, ${remark}` };
+      });
       const isReady = results.every(({ reason }) => reason === undefined);
-      const lines = results.map(({ name, reason }) => `${name}: ${reason ?? 'ready'}\n`);
+      const lines = results.map(({ name, reason, ready }) => `${name}: ${reason ?? ready}\n`);
       return reply
         .code(isReady ? 200 : 503)
         .type(PLAIN)

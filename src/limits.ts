@@ -204,3 +204,10 @@ export const REPLICA_TAKEOVER_MS = 30 * 1000;
 export const REPLICA_RHYTHM_MS_MAX = 10 * 60 * 1000;
 /** A cluster this far behind, in stream time, makes room for another when the table is full. */
 export const REPLICA_FORGET_MS = 24 * 60 * 60 * 1000;
+/**
+ * How long a log that seems to end before a checkpoint is asked again before it is believed: after a change of leadership
+ * Kafka's end of a partition may lie behind for as long as its replicas need, usually less than a second.
+ */
+export const TRUNCATION_MS_MIN = 5_000;
+/** A record of the control log: a matcher, a window, a few thresholds. A copy of it must fit into a samples record. */
+export const CONTROL_BYTES_MAX = 64 * 1024;

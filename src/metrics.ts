@@ -79,6 +79,18 @@ export function createMetrics(version: string) {
       labelNames: ['topic', 'partition'],
       registers,
     }),
+    truncations: new Counter({
+      name: 'treeline_log_truncations_total',
+      help: 'How often a log ended before records that had been scored',
+      labelNames: ['topic', 'partition'],
+      registers,
+    }),
+    unreadable: new Counter({
+      name: 'treeline_log_unreadable_records_total',
+      help: 'Records left out because they cannot be read, by the policy quarantine',
+      labelNames: ['topic', 'partition'],
+      registers,
+    }),
     candidates: new Counter({
       name: 'treeline_candidates_total',
       help: 'Suspicious samples handed on',

@@ -26,14 +26,22 @@ export interface BlockLayout {
   series: { from: number; to: number }[];
   /** Begin and end of each serialised HistogramSample. */
   histograms: { from: number; to: number }[];
+  /** Begin and end of each serialised ControlCopy. */
+  control: { from: number; to: number }[];
 }
 
 const COLUMNS = [2, 3, 4, 5];
+/**
+ * Fields that are reserved for what changes the learnt state: a reader that does not know one of them must not go on as
+ * if it were not there. Fields above may be passed over.
+ */
+const [BINDING_MIN, BINDING_MAX] = [9, 15];
 const text = new TextDecoder();
 
 /** Throws when the bytes are not a SampleBlock. */
 export function readBlock(bytes: Uint8Array): BlockLayout {
-  const layout: BlockLayout = { bytes, tenant: '', runs: [], series: [], histograms: [] };
+  const lists = { runs: [], series: [], histograms: [], control: [] };
+  const layout: BlockLayout = { bytes, tenant: '', ...lists };
   const chunks: { from: number; to: number }[][] = [[], [], [], []];
   let at = 0;
   while (at < bytes.length) {
@@ -47,7 +55,9 @@ export function readBlock(bytes: Uint8Array): BlockLayout {
     if (field === 1) layout.tenant = text.decode(bytes.subarray(from, to));
     else if (field === 6) layout.series.push({ from, to });
     else if (field === 7) layout.histograms.push({ from, to });
+    else if (field === 8) layout.control.push({ from, to });
     else if (COLUMNS.includes(field)) chunks[field - 2]?.push({ from, to });
+    else refuseNewer(field);
     at = to;
   }
   return placeRuns(layout, chunks) ? layout : readBlockAnyhow(bytes);
@@ -97,6 +107,7 @@ export function splitBlock(bytes: Uint8Array, bytesMax = RECORD_BYTES_MAX): Bloc
   const whole = fromBinary(SampleBlockSchema, bytes);
   const { tenant, series, histogram } = whole;
   const floats = whole.fingerprint.length;
+  assert(whole.control.length === 0, 'Copies of control records come alone');
   if (bytes.length <= bytesMax) return [{ bytes, samples: floats + histogram.length }];
   // Announcements go first, so that every series is known before its samples come.
   const kinds = [
@@ -132,7 +143,9 @@ function columns(block: Columns, from: number, to: number): Columns {
 }
 
 function readBlockAnyhow(bytes: Uint8Array): BlockLayout {
-  const block = fromBinary(SampleBlockSchema, bytes, { readUnknownFields: false });
+  const block = fromBinary(SampleBlockSchema, bytes);
+  for (const { no } of block.$unknown ?? []) refuseNewer(no);
+  delete block.$unknown;
   const count = block.fingerprint.length;
   assert(
     block.timestampMs.length === count && block.valueBits.length === count,
@@ -143,6 +156,13 @@ function readBlockAnyhow(bytes: Uint8Array): BlockLayout {
   const normalised = toBinary(SampleBlockSchema, block);
   // What toBinary writes is canonical, so this cannot come back here.
   return readBlock(normalised);
+}
+
+function refuseNewer(field: number): void {
+  assert(
+    field < BINDING_MIN || field > BINDING_MAX,
+    `A SampleBlock has field ${field}, which only a newer version knows`,
+  );
 }
 
 function varint(bytes: Uint8Array, at: number): { value: number; next: number } {

@@ -1,119 +1,143 @@
 // The one loop of every stage: restore → read → apply → settle. A stage owns its partitions one by one; nothing is
-// shared between them, and a batch is settled (its outputs durable) before the next one of that partition is read.
+// shared between them, and a batch is settled (its outputs durable) before the next one of that partition is read. A
+// partition may be taken away at any time, with or without a word: that is treated as a crash of this one partition,
+// because what was not settled is read again by whoever owns it next. It may also come back before its old loop has
+// ended; the new loop waits for that. Each time of owning a partition is a tenure (tenure.ts).
 
-import { setTimeout as sleep } from 'node:timers/promises';
-import { OperatingError } from './errors.js';
 import type { Logger } from './http-server.js';
-import { READ_BYTES_MAX, RETRY_MS_MAX, RETRY_MS_MIN } from './limits.js';
-import type { Batch, Log, Topic } from './log/log.js';
+import type { Log, Topic } from './log/log.js';
+import { type Pace, REAL_PACE } from './pace.js';
+import { Tenure } from './tenure.js';
 
 export interface Stage {
   topic: Topic;
-  /** Brings a partition's state back; resolves with the offset to read from. */
-  restore(partition: number): Promise<number>;
-  /** One record, applied at once. Records come in order, each offset once per restore. */
+  /** Who shares the partitions out among themselves; without it all of them are this process's. */
+  group?: string;
+  /** How the loop waits; a simulation brings its own. */
+  pace?: Pace;
+  /**
+   * Brings a partition's state back, replacing what there was of it; resolves with the offset to read from. It may be
+   * called again after it failed, and after the log was truncated.
+   */
+  restore(partition: number, signal: AbortSignal): Promise<number>;
+  /**
+   * One record, applied at once. Records come in order, each offset once per restore. An OperatingError
+   * `record_unreadable` stops this partition at this record; anything else that it throws ends the process.
+   */
   apply(partition: number, record: Uint8Array, offset: number): void;
+  /**
+   * Retention deleted what was to be read from `from` on. Resolves with a later offset when a newer state, saved by
+   * another owner, was loaded; undefined when the records are lost, which `onGap` then hears.
+   */
+  resume?(partition: number, from: number): Promise<number | undefined>;
   /** Retention deleted records before they were read. */
   onGap(partition: number, records: number): void;
+  /** The log ends before what was read already; the partition is restored next. */
+  onTruncated?(partition: number, from: number): void;
   /** After a batch: resolves when everything that the batch led to is durable. */
   settle(partition: number, next: number): Promise<void>;
+  /** The partition was lost and its loop has ended: everything about it is forgotten. */
+  drop?(partition: number): void;
+  /** It was heard which partitions are this process's. */
+  onShared?(partitions: readonly number[]): void;
+  /** The stage stops: every loop has ended, and the partitions are still ours while this runs. */
+  leave?(): Promise<void>;
+}
+
+/** A partition that stands still until somebody does something about a record. */
+export interface Standstill {
+  partition: number;
+  offset: number;
+  reason: string;
 }
 
 export interface Running {
-  /** Records still to read, of a partition that has been restored; undefined before. */
+  /** Partitions owned now, ascending. */
+  owned(): number[];
+  /** True once a first round of sharing out partitions is over, even when it left nothing for this process. */
+  isShared(): boolean;
+  /** Records still to read, of an owned partition that has been restored; undefined before, and while the log is away. */
   lag(partition: number): Promise<number | undefined>;
   position(partition: number): number | undefined;
-  /** True once a partition has reached what the log held when the loop began. */
+  /** True once an owned partition has reached what the log held when its loop began. */
   hasCaughtUp(partition: number): boolean;
-  /** Resolves once every loop has ended; the batch in work is finished first. */
+  standstills(): Standstill[];
+  /** Resolves once every loop has ended and the partitions are given back; the batch in work is finished first. */
   stop(): Promise<void>;
   /** Rejects when a loop cannot go on. Never resolves otherwise before stop. */
   failed: Promise<void>;
 }
 
 export async function runStage(log: Log, stage: Stage, logger: Logger): Promise<Running> {
-  const ending = new AbortController();
-  const positions = new Map<number, number>();
-  const goals = new Map<number, number>();
-  const loops = new Set<Promise<void>>();
+  const stopping = new AbortController();
+  const tenures = new Map<number, Tenure>();
+  /** Of every partition whose last loop has not ended yet. */
+  const endings = new Map<number, Promise<void>>();
+  let isShared = false;
   let fail: (error: unknown) => void = () => {};
   const failed = new Promise<void>((_resolve, reject) => {
     fail = reject;
   });
   failed.catch(() => {}); // whoever awaits it hears of it; nobody does in tests that stop in time
 
-  async function loop(partition: number): Promise<void> {
-    let from = await stage.restore(partition);
-    goals.set(partition, (await log.bounds(stage.topic, partition)).high);
-    positions.set(partition, from);
-    while (!ending.signal.aborted) {
-      const batch = await read(partition, from);
-      if (batch === undefined) return;
-      if (batch.gap > 0) stage.onGap(partition, batch.gap);
-      for (const { offset, value } of batch.records) {
-        stage.apply(partition, value, offset);
-        // Requests must be answered while a long batch is scored.
-        await new Promise((turn) => setImmediate(turn));
-      }
-      await retrying(() => stage.settle(partition, batch.next));
-      from = batch.next;
-      positions.set(partition, from);
-      await subscription.commit(partition, from);
-    }
+  function begin(partition: number): void {
+    // There may have been no word that it was lost.
+    tenures.get(partition)?.lose();
+    if (stopping.signal.aborted) return;
+    const pace = stage.pace ?? REAL_PACE;
+    const parts = { log, stage, logger, pace, subscription: subscribed, stopping: stopping.signal };
+    const tenure = new Tenure(partition, parts);
+    tenures.set(partition, tenure);
+    const before = endings.get(partition);
+    const ending = tenure.run(before).catch((error: unknown) => fail(error));
+    endings.set(partition, ending);
+    void ending.finally(() => {
+      if (endings.get(partition) === ending) endings.delete(partition);
+    });
   }
 
-  async function read(partition: number, from: number): Promise<Batch | undefined> {
-    try {
-      return await subscription.read(partition, from, READ_BYTES_MAX, ending.signal);
-    } catch (error) {
-      if (ending.signal.aborted) return undefined;
-      throw error;
-    }
-  }
-
-  /** A log that is away comes back: the batch waits for it. */
-  async function retrying(work: () => Promise<void>): Promise<void> {
-    for (let pause = RETRY_MS_MIN; ; pause = Math.min(2 * pause, RETRY_MS_MAX)) {
-      try {
-        await work();
-        return;
-      } catch (error) {
-        if (!(error instanceof OperatingError && error.retryable) || ending.signal.aborted)
-          throw error;
-        logger.warn({ code: error.code, err: error }, 'Outputs could not be written; trying again');
-        await sleep(pause);
-      }
-    }
-  }
-
-  const subscription = await log.subscribe(stage.topic, {
-    onAssigned(partition) {
-      const running = loop(partition).catch((error: unknown) => fail(error));
-      loops.add(running);
-      void running.finally(() => loops.delete(running));
+  const subscribed = log.subscribe(
+    stage.topic,
+    {
+      onAssigned: begin,
+      onLost(partition) {
+        tenures.get(partition)?.lose();
+        tenures.delete(partition);
+      },
+      onShared() {
+        isShared = true;
+        stage.onShared?.(owned());
+      },
     },
-    onLost() {
-      // The embedded log never takes a partition away.
-    },
-  });
+    stage.group,
+  );
+  const subscription = await subscribed;
+
+  /** Undefined of a partition that is not, or no longer, ours. */
+  function tenureOf(partition: number): Tenure | undefined {
+    const tenure = tenures.get(partition);
+    return tenure?.isLost === false ? tenure : undefined;
+  }
+
+  function owned(): number[] {
+    return [...tenures.keys()]
+      .filter((partition) => tenureOf(partition) !== undefined)
+      .sort((a, b) => a - b);
+  }
 
   return {
     failed,
-    async lag(partition) {
-      const position = positions.get(partition);
-      if (position === undefined) return undefined;
-      return Math.max(0, (await log.bounds(stage.topic, partition)).high - position);
-    },
-    position: (partition) => positions.get(partition),
-    hasCaughtUp(partition) {
-      const position = positions.get(partition);
-      return (
-        position !== undefined && position >= (goals.get(partition) ?? Number.POSITIVE_INFINITY)
-      );
-    },
+    owned,
+    isShared: () => isShared,
+    lag: async (partition) => tenureOf(partition)?.lag(),
+    position: (partition) => tenureOf(partition)?.position,
+    hasCaughtUp: (partition) => tenureOf(partition)?.hasCaughtUp ?? false,
+    standstills: () => owned().flatMap((partition) => tenureOf(partition)?.standstill ?? []),
     async stop() {
-      ending.abort();
-      await Promise.all(loops);
+      stopping.abort();
+      await Promise.all(endings.values());
+      // Only now may others take the partitions over: they find everything saved.
+      await stage.leave?.();
       await subscription.close();
     },
   };

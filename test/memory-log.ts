@@ -63,6 +63,7 @@ export class MemoryLog implements Log {
       for (let partition = 0; partition < this.partitions; partition++) {
         if (!ending.signal.aborted) assignment.onAssigned(partition);
       }
+      if (!ending.signal.aborted) assignment.onShared?.();
     });
     return {
       read: async (partition, from, bytesMax, signal) => {

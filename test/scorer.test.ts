@@ -314,6 +314,25 @@ test('a series idle in stream time is forgotten, however old the timestamps are'
   expect(partition.slots.count).toBe(1);
 });
 
+test('idle series are forgotten under steady traffic too, and not because stream time jumps', () => {
+  const partition = new Partition(new WasmForest(module, { seriesMax: 9, seed: 1 }), 9);
+  const known = ['a', 'b', 'gone'];
+  const at = (ms: number, names: readonly string[]) =>
+    partition.apply(
+      record(
+        names.map((name) => ({ name, at: ms, value: 1 })),
+        known,
+      ),
+    );
+  for (let ms = BEGIN; ms < BEGIN + 36e5; ms += 15_000) at(ms, known);
+  // History ended here, and live samples begin weeks later: who is slow to come has not gone.
+  const live = BEGIN + 30 * 864e5;
+  at(live, ['a']);
+  expect(partition.slots.count).toBe(3);
+  for (let ms = live + 15_000; ms < live + 2 * 36e5; ms += 15_000) at(ms, ['a', 'b']);
+  expect(partition.slots.count).toBe(2);
+});
+
 test('an open anomaly of a series that falls silent ends', () => {
   const partition = new Partition(new WasmForest(module, { seriesMax: 9, seed: 1 }), 9);
   const phases: string[] = [];

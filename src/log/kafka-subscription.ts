@@ -314,6 +314,7 @@ export class KafkaSubscription implements Subscription {
       this.#told.add(partition);
       assignment.onAssigned(partition);
     }
+    if (!this.#closing.signal.aborted) assignment.onShared?.();
   }
 }
 

@@ -255,6 +255,7 @@ export class LmdbLog implements Log {
       for (let partition = 0; partition < this.partitions && !subscription.isClosed; partition++) {
         assignment.onAssigned(partition);
       }
+      if (!subscription.isClosed) assignment.onShared?.();
     });
     return subscription;
   }

@@ -37,11 +37,17 @@ export interface Bounds {
 
 /**
  * What a consumer hears about the partitions it may read. There may never be a word when one is
- * lost. A partition that stays through a rebalance is not spoken of again.
+ * lost. A partition that stays through a rebalance is not spoken of again; one that a read was
+ * refused for as lost is, when it comes back.
  */
 export interface Assignment {
   onAssigned(partition: number): void;
   onLost(partition: number): void;
+  /**
+   * A round of sharing out is over, and every word about it has been said: a consumer that owns
+   * nothing knows it by this. Called at least once, after the first round.
+   */
+  onShared?(): void;
 }
 
 export interface Subscription {
@@ -49,9 +55,9 @@ export interface Subscription {
    * Resolves with at least one record from `from` on, as soon as there is one, and with at most
    * about `bytesMax` bytes (one record is always given whole). Where offsets are taken by what is
    * no record (on Kafka the ends of transactions, and what the log says of itself), with none, and
-   * `next` behind them. Rejects with the signal's reason
-   * once it is aborted, and with an OperatingError for an offset beyond `high`: the log was
-   * truncated or replaced.
+   * `next` behind them. Rejects with the signal's reason once it is aborted, and with an
+   * OperatingError: `log_truncated` for an offset beyond `high` (the log was truncated or replaced),
+   * `partition_lost` when the partition is somebody else's now.
    */
   read(partition: number, from: number, bytesMax: number, signal: AbortSignal): Promise<Batch>;
   /** Where this consumer stands, for lag tools only: the truth is in the checkpoint. */

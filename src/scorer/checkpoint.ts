@@ -17,8 +17,8 @@ import type { StateStore } from '../state/state-store.js';
 import { encodeDictionary, readDictionary } from './dictionary.js';
 import { OUTCOMES, type Partition } from './partition.js';
 
-/** 2: with histograms. Version 1 is read as a state without any. */
-export const CHECKPOINT_VERSION = 2;
+/** 2: with histograms. Version 1 is read as a state without any. 3: with control; written only where there is any. */
+export const CHECKPOINT_VERSION = 3;
 const MANIFEST = '/manifest';
 
 /** What a checkpoint must fit: another log, partition count, table or record is not ours to read. */
@@ -45,7 +45,8 @@ export function takeSnapshot(partition: Partition, lineage: Lineage, offset: num
   const histograms = partition.histograms.encode();
   const records = forest.records(slots.slotEnd).slice();
   const manifest = create(CheckpointSchema, {
-    version: CHECKPOINT_VERSION,
+    // So that who has never used control can go back to an older program.
+    version: partition.control.next > 0 ? CHECKPOINT_VERSION : CHECKPOINT_VERSION - 1,
     recordFormat: forest.recordFormat,
     recordBytes: forest.recordBytes,
     engineId: lineage.engineId,
@@ -61,6 +62,7 @@ export function takeSnapshot(partition: Partition, lineage: Lineage, offset: num
     slotEnd: slots.slotEnd,
     dictionaryBytes: dictionary.length,
     histogramBytes: histograms.length,
+    controlNext: BigInt(partition.control.next),
   });
   return { offset, manifest, dictionary, histograms, records };
 }
@@ -68,7 +70,7 @@ export function takeSnapshot(partition: Partition, lineage: Lineage, offset: num
 /** SHA-256 over everything that the next sample's score depends on, and the counters. Not over who wrote it. */
 export function stateHash(snapshot: Snapshot): Uint8Array {
   const { manifest, dictionary, histograms, records } = snapshot;
-  const header = new DataView(new ArrayBuffer(8 * (5 + OUTCOMES.length)));
+  const control = manifest.controlNext === 0n ? [] : [Number(manifest.controlNext)];
   const fields = [
     Number(manifest.offset),
     manifest.streamTimeMs,
@@ -76,7 +78,9 @@ export function stateHash(snapshot: Snapshot): Uint8Array {
     manifest.entryEnd,
     manifest.slotEnd,
     ...OUTCOMES.map((outcome) => manifest.outcomes?.[outcome] ?? 0),
+    ...control,
   ];
+  const header = new DataView(new ArrayBuffer(8 * fields.length));
   fields.forEach((field, index) => {
     header.setFloat64(8 * index, field, true);
   });
@@ -91,15 +95,16 @@ export function stateHash(snapshot: Snapshot): Uint8Array {
 export async function writeCheckpoint(store: StateStore, snapshot: Snapshot): Promise<void> {
   await (await writeChunks(store, snapshot))();
   const { partition } = snapshot.manifest;
-  const kept = (await listCheckpoints(store, partition)).slice(0, CHECKPOINTS_KEPT);
+  const whole = await listCheckpoints(store, partition);
+  const own = await checkpointsOf(store, snapshot.manifest, whole);
+  // Offsets of another log say nothing about age beside ours; the log may have been created anew.
+  const others = whole.filter((one) => !own.includes(one));
+  const kept = [own, others].flatMap((offsets) => offsets.slice(0, CHECKPOINTS_KEPT));
   const keys = await store.list(partitionPrefix(partition));
-  // Those that are no longer kept, and chunks of some that never were finished: their process was killed.
-  const old = new Set(keys.map(offsetOf).filter((offset) => offset < snapshot.offset));
-  for (const offset of old) {
-    if (kept.includes(offset)) continue;
-    // The manifest goes first: without it the chunks are nobody's.
-    await store.deleteAll(prefixOf(partition, offset) + MANIFEST);
-    await store.deleteAll(`${prefixOf(partition, offset)}/`);
+  // Chunks without a manifest: their process was killed. What lies beyond may be on its way to be a checkpoint.
+  const strays = keys.map(offsetOf).filter((offset) => offset < snapshot.offset);
+  for (const old of new Set([...whole, ...strays])) {
+    if (!kept.includes(old)) await deleteCheckpoint(store, partition, old);
   }
 }
 
@@ -122,6 +127,30 @@ export async function writeChunks(
   }
   manifest.stateHash = stateHash(snapshot);
   return () => store.put(prefix + MANIFEST, toBinary(CheckpointSchema, manifest));
+}
+
+export async function deleteCheckpoint(
+  store: StateStore,
+  partition: number,
+  offset: number,
+): Promise<void> {
+  // The manifest goes first: without it the chunks are nobody's.
+  await store.deleteAll(prefixOf(partition, offset) + MANIFEST);
+  await store.deleteAll(`${prefixOf(partition, offset)}/`);
+}
+
+/** Of these checkpoints, the ones whose offsets count in this log, newest first. */
+export async function checkpointsOf(
+  store: StateStore,
+  { logId, partition }: Pick<Lineage, 'logId' | 'partition'>,
+  offsets: readonly number[],
+): Promise<number[]> {
+  const own: number[] = [];
+  for (const offset of offsets) {
+    const manifest = await readManifest(store, partition, offset);
+    if (manifest?.logId === logId) own.push(offset);
+  }
+  return own;
 }
 
 /** Offsets of the checkpoints of a partition, newest first. */
@@ -236,6 +265,7 @@ function fill(partition: Partition, manifest: Checkpoint, whole: Buffer): void {
   partition.gapRecords = manifest.outcomes?.gapRecords ?? 0;
   partition.streamTimeMs = manifest.streamTimeMs;
   partition.nextSweepMs = manifest.nextSweepMs;
+  partition.control.next = Number(manifest.controlNext);
   partition.findFlagged();
 }
 

@@ -75,6 +75,17 @@ export class Gauges {
     this.#clock = clock;
   }
 
+  /** A partition left: nothing of it is shown any more, and the memory of its forest is let go. */
+  drop(index: number): void {
+    const { partition, shown, groups } = this.#part(index);
+    this.#shownCount -= shown.size;
+    for (const [entry, group] of groups) {
+      if (partition.flagged.has(entry)) group.flagged--;
+      this.#leave(group);
+    }
+    this.#parts.delete(index);
+  }
+
   /** A partition was restored: everything known about its series is taken from it. */
   adopt(index: number, partition: Partition): void {
     this.#parts.set(index, { partition, shown: new Map(), groups: new Map() });
@@ -104,6 +115,10 @@ export class Gauges {
     const group = groups.get(entry);
     if (group === undefined) return;
     groups.delete(entry);
+    this.#leave(group);
+  }
+
+  #leave(group: Group): void {
     group.series--;
     if (group.series === 0) this.#groups.delete(groupKey(group));
   }

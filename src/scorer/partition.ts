@@ -13,11 +13,13 @@ import {
   SILENCE_MS,
   SWEEP_MS,
 } from '../limits.js';
-import { type BlockLayout, type Run, readBlock } from '../sample-block.js';
+import type { Run } from '../sample-block.js';
 import type { Label } from '../series.js';
+import { ControlState } from './control-state.js';
 import { DerivedQueue } from './derived-queue.js';
 import { HistogramSampleReader } from './histogram-sample.js';
 import { Histograms } from './histograms.js';
+import { type Announcement, readRecord } from './readable-record.js';
 import { scoringOf } from './scoring.js';
 import { NO_ENTRY, NO_SLOT, Slots } from './slots.js';
 import type { WasmForest } from './wasm-forest.js';
@@ -59,6 +61,7 @@ export class Partition {
   readonly forest: WasmForest;
   readonly slots: Slots;
   readonly histograms: Histograms;
+  readonly control = new ControlState();
   readonly counts: Record<Outcome, number> = {
     applied: 0,
     duplicate: 0,
@@ -115,12 +118,14 @@ export class Partition {
     this.#hooks = hooks;
   }
 
+  /** Throws an OperatingError `record_unreadable`; then nothing has changed. */
   apply(record: Uint8Array): void {
-    const layout = readBlock(record);
-    for (const { from, to } of layout.series) this.#announce(layout, from, to);
+    const { layout, announcements, control } = readRecord(record, this.#native);
+    for (const announcement of announcements) this.#announce(announcement);
     for (const run of layout.runs) this.#applyRun(layout.bytes, run);
     for (const place of layout.histograms) this.#applyNative(layout.bytes, place);
     this.#scoreDerived();
+    for (const copy of control) this.control.apply(copy);
     if (this.streamTimeMs >= this.nextSweepMs) this.#sweep();
   }
 
@@ -142,13 +147,10 @@ export class Partition {
     }
   }
 
-  #announce(layout: BlockLayout, from: number, to: number): void {
-    let bytes = layout.bytes.subarray(from, to);
-    const announced = fromBinary(SeriesInfoSchema, bytes);
+  #announce({ announced, bytes }: Announcement): void {
     const low = Number(announced.fingerprint & 0xffffffffn);
     const high = Number(announced.fingerprint >> 32n);
     const scoring = scoringOf(announced.label, announced.type);
-    if (layout.tenant !== '') bytes = withTenant(bytes, layout.tenant);
     const known = this.slots.find(low, high);
     if (known !== NO_ENTRY) {
       this.#announceAgain(known, bytes, announced);
@@ -330,9 +332,11 @@ export class Partition {
   /** Looks for series that fell silent, at most once a minute of stream time. */
   #sweep(): void {
     const isFirst = this.nextSweepMs === Number.NEGATIVE_INFINITY;
+    const lastMs = this.nextSweepMs - SWEEP_MS;
+    // After a great jump (history, then live samples) every series has been silent: each has an hour to be heard of.
     const isHour =
-      Math.floor(this.nextSweepMs / IDLE_SWEEP_MS) !==
-      Math.floor(this.streamTimeMs / IDLE_SWEEP_MS);
+      Math.floor(lastMs / IDLE_SWEEP_MS) !== Math.floor(this.streamTimeMs / IDLE_SWEEP_MS) &&
+      this.streamTimeMs - lastMs <= SERIES_IDLE_MS / 2;
     this.nextSweepMs = (Math.floor(this.streamTimeMs / SWEEP_MS) + 1) * SWEEP_MS;
     if (isFirst) return;
     for (const entry of [...this.flagged].sort((a, b) => a - b)) {
@@ -376,14 +380,6 @@ export class Partition {
     }
     this.slots.remove(idle);
   }
-}
-
-/** A SeriesInfo with its field 5 set: appending a field to a serialised message sets it. */
-function withTenant(bytes: Uint8Array, tenant: string): Uint8Array {
-  const name = Buffer.from(tenant);
-  assert(name.length < 128 || name.length < 16384);
-  const size = name.length < 128 ? [name.length] : [(name.length & 127) | 128, name.length >> 7];
-  return Buffer.concat([bytes, Uint8Array.from([(5 << 3) | 2, ...size]), name]);
 }
 
 function wordsOf(bytes: Uint8Array): Uint32Array {

@@ -1,25 +1,28 @@
 // Samples in, candidates out, for the partitions this process owns. Each partition is one forest, one dictionary, one
 // checkpoint. A checkpoint is written only after every candidate that earlier records led to is durable, so a crash
-// repeats outputs and never loses one.
+// repeats outputs and never loses one. Partitions come and go: one that is lost is forgotten whole, with its memory, its
+// gauges and its metrics.
 
 import { create, toBinary } from '@bufbuild/protobuf';
+import { OperatingError } from '../errors.js';
 import { CandidateSchema, Cause, Phase } from '../gen/candidate_pb.js';
 import type { Logger } from '../http-server.js';
 import type { Log } from '../log/log.js';
-import type { Metrics, Reading } from '../metrics.js';
-import { type Running, runStage } from '../stage.js';
+import type { Metrics } from '../metrics.js';
+import { type Pace, REAL_PACE } from '../pace.js';
+import { type Running, runStage, type Stage } from '../stage.js';
 import type { StateStore } from '../state/state-store.js';
-import {
-  type Lineage,
-  listCheckpoints,
-  restoreCheckpoint,
-  stateHash,
-  takeSnapshot,
-  writeCheckpoint,
-} from './checkpoint.js';
+import { type Lineage, listCheckpoints, stateHash, takeSnapshot } from './checkpoint.js';
+import { ControlTail } from './control-tail.js';
 import { type GaugeSettings, Gauges } from './gauges.js';
-import { OUTCOMES, Partition, type PhaseChange } from './partition.js';
+import { type Loaded, type LoadParts, loadPartition } from './load.js';
+import type { Partition, PhaseChange } from './partition.js';
+import { type Owned, Saver } from './saver.js';
+import { observeScorer } from './scorer-metrics.js';
 import type { WasmForest } from './wasm-forest.js';
+
+/** All scorers of one installation share the partitions out among themselves under this name. */
+export const SCORER_GROUP = 'scorer';
 
 export interface ScorerParts {
   log: Log;
@@ -29,6 +32,7 @@ export interface ScorerParts {
   metrics: Metrics;
   logger: Logger;
   clock: () => number;
+  pace?: Pace;
   /** Deletes what retention no longer keeps; never called for records that no checkpoint covers. */
   trim: (partition: number, keepFrom: number) => Promise<void>;
   settings: {
@@ -36,111 +40,130 @@ export interface ScorerParts {
     seed: number;
     checkpointMs: number;
     gauges: GaugeSettings;
+    /** What a record that cannot be read does: stops its partition (the default), or is left out and counted. */
+    poison?: 'stop' | 'quarantine';
   };
 }
 
 export interface PartitionStatus {
   partition: number;
   offset: number;
-  high: number;
-  lag: number;
+  /** Null while the log is away. */
+  high: number | null;
+  lag: number | null;
   series: number;
   scored: number;
   streamTimeMs: number | null;
   stateHash: string | null;
   checkpoint: { offset: number; ageSeconds: number; stateHash: string } | null;
   outcomes: Record<string, number>;
-}
-
-interface Owned {
-  index: number;
-  partition: Partition;
-  /** Candidates of the batch in work, not yet in the log. */
-  outputs: Uint8Array[];
-  /** Offset that the state stands at; undefined while a batch is in work, when state and outputs are ahead of it. */
-  settled: number | undefined;
-  saved?: { offset: number; at: number; hash: string };
-  saving?: Promise<void>;
+  /** In the control log, after the newest record that the state knows. */
+  controlOffset: number;
+  /** Where and why it stands still; absent while it goes on. */
+  stopped?: { offset: number; reason: string };
 }
 
 export class Scorer {
   readonly gauges: Gauges;
   readonly #parts: ScorerParts;
+  readonly #pace: Pace;
   readonly #owned = new Map<number, Owned>();
+  readonly #saver: Saver;
+  readonly #control: ControlTail;
+  #starting: Promise<Running> | undefined;
   #running: Running | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #stopTimer: () => void = () => {};
 
   constructor(parts: ScorerParts) {
+    const { store, metrics, logger, clock, trim, settings } = parts;
     this.#parts = parts;
-    this.gauges = new Gauges(parts.settings.gauges, parts.clock);
-    this.#observe();
+    this.#pace = parts.pace ?? REAL_PACE;
+    this.gauges = new Gauges(settings.gauges, clock);
+    this.#saver = new Saver({
+      ...{ store, metrics, logger, clock, trim },
+      lineage: (partition) => this.#lineage(partition),
+      owned: () => this.#owned.values(),
+      intervalMs: settings.checkpointMs,
+    });
+    this.#control = new ControlTail({ log: parts.log, logger, metrics, pace: this.#pace });
+    observeScorer(metrics, {
+      clock,
+      owned: () => this.#owned.values(),
+      lag: async (partition) => this.#running?.lag(partition),
+      standstills: () => this.#running?.standstills() ?? [],
+      seriesMax: settings.seriesMax,
+      hiddenGauges: () => this.gauges.hidden,
+    });
   }
 
   async start(): Promise<void> {
-    const { log, logger } = this.#parts;
-    this.#running = await runStage(
-      log,
-      {
-        topic: 'samples',
-        restore: (partition) => this.#restore(partition),
-        apply: (partition, record) => this.#apply(partition, record),
-        onGap: (partition, records) => this.#onGap(partition, records),
-        settle: (partition, next) => this.#settle(partition, next),
-      },
-      logger,
-    );
+    const { log, logger, settings } = this.#parts;
     // A partition to which nothing is added any more is saved all the same.
-    this.#timer = setInterval(() => {
-      for (const owned of this.#owned.values()) this.#saveWhenDue(owned);
-    }, this.#parts.settings.checkpointMs);
-    this.#timer.unref();
+    this.#stopTimer = this.#pace.every(settings.checkpointMs, () => this.#saver.saveWhenDue());
+    this.#starting = runStage(log, this.#stage(), logger);
+    const following = this.#control.start();
+    this.#running = await this.#starting;
+    await following;
   }
 
   get failed(): Promise<void> {
-    return this.#running?.failed ?? Promise.resolve();
+    if (this.#running === undefined) return Promise.resolve();
+    return Promise.race([this.#running.failed, this.#control.failed]);
   }
 
-  /** The batch in work is finished and everything is saved, so that the next start has nothing to replay. */
+  /**
+   * The batches in work are finished and everything is saved, so that the next start, or the next owner, has nothing to
+   * replay; only then are the partitions given back.
+   */
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#running?.stop();
-    for (const owned of this.#owned.values()) {
-      await owned.saving;
-      const { settled, saved } = owned;
-      if (settled !== undefined && settled !== saved?.offset) await this.#save(owned, settled);
-    }
+    this.#stopTimer();
+    await this.#control.stop();
+    // It may be told to stop before it has started; why it could not start, whoever started it has heard.
+    const running = await this.#starting?.catch(() => undefined);
+    await running?.stop();
   }
 
-  /** Undefined when ready, else what is missing. */
+  /** Undefined when ready, else what is missing. A process that owns no partition is ready. */
   unready(): string | undefined {
     const running = this.#running;
     if (running === undefined) return 'not started';
-    const behind = Array.from({ length: this.#parts.log.partitions }, (_, index) => index).filter(
-      (index) => !running.hasCaughtUp(index),
-    );
+    if (!running.isShared()) return 'waiting for its share of the partitions';
+    const stopped = running
+      .standstills()
+      .map(({ partition, offset }) => `${partition} at ${offset}`);
+    if (stopped.length > 0) {
+      return `partition ${stopped.join(', ')} stands still: a record cannot be read; see scorer.poison`;
+    }
+    const behind = running.owned().filter((index) => !running.hasCaughtUp(index));
     return behind.length === 0 ? undefined : `replaying partition ${behind.join(', ')}`;
   }
 
+  /** What a person should know although it is ready. */
+  note(): string | undefined {
+    return this.#running?.owned().length === 0 ? 'owns no partition' : undefined;
+  }
+
   partitions(): Iterable<[number, Partition]> {
-    return [...this.#owned].map(
-      ([index, { partition }]) => [index, partition] as [number, Partition],
-    );
+    return [...this.#owned].map(([index, { partition }]) => [index, partition]);
   }
 
   /** `withHash`: also of the state at `offset`, null while a batch is in work. It takes a copy of the state. */
   async status(withHash: boolean): Promise<PartitionStatus[]> {
-    const { log, clock } = this.#parts;
+    const { clock } = this.#parts;
     const rows: PartitionStatus[] = [];
-    for (const owned of this.#owned.values()) {
-      const { index, partition, saved, settled } = owned;
-      const { high } = await log.bounds('samples', index);
+    const standstills = this.#running?.standstills() ?? [];
+    for (const owned of [...this.#owned.values()]) {
+      const { index, partition } = owned;
+      const lag = (await this.#running?.lag(index)) ?? null;
       const offset = this.#running?.position(index) ?? 0;
+      const { saved, settled } = owned;
+      const standstill = standstills.find(({ partition }) => partition === index);
       const isHashed = withHash && settled !== undefined;
       rows.push({
         partition: index,
         offset,
-        high,
-        lag: Math.max(0, high - offset),
+        high: lag === null ? null : offset + lag,
+        lag,
         series: partition.slots.count,
         scored: partition.slots.scored,
         streamTimeMs: Number.isFinite(partition.streamTimeMs) ? partition.streamTimeMs : null,
@@ -152,10 +175,14 @@ export class Scorer {
             ? null
             : {
                 offset: saved.offset,
-                ageSeconds: (clock() - saved.at) / 1000,
+                ageSeconds: Math.max(0, clock() - saved.at) / 1000,
                 stateHash: saved.hash,
               },
         outcomes: { ...partition.counts },
+        controlOffset: partition.control.next,
+        ...(standstill !== undefined && {
+          stopped: { offset: standstill.offset, reason: standstill.reason },
+        }),
       });
     }
     return rows.sort((a, b) => a.partition - b.partition);
@@ -167,53 +194,122 @@ export class Scorer {
     return { logId, partition, partitions, engineId, seed: settings.seed };
   }
 
-  async #restore(index: number): Promise<number> {
-    const { log, store, logger, clock, settings } = this.#parts;
-    const partition = new Partition(
-      this.#parts.createForest(settings.seriesMax),
-      settings.seriesMax,
+  #stage(): Stage {
+    const { logger, metrics } = this.#parts;
+    return {
+      topic: 'samples',
+      group: SCORER_GROUP,
+      pace: this.#pace,
+      restore: (partition, signal) => this.#restore(partition, signal),
+      apply: (partition, record, offset) => this.#apply(partition, record, offset),
+      resume: (partition, from) => this.#resume(partition, from),
+      onGap: (partition, records) => this.#onGap(partition, records),
+      onTruncated: (partition, from) => {
+        metrics.truncations.inc({ topic: 'samples', partition: String(partition) });
+        logger.error(
+          { partition, from },
+          'The log ends before what was scored: it was cut off; going back to an older checkpoint',
+        );
+      },
+      settle: (partition, next) => this.#settle(partition, next),
+      drop: (partition) => {
+        this.#forget(partition);
+        logger.info({ partition }, 'Partition given up');
+      },
+      onShared: (partitions) => {
+        if (partitions.length === 0) logger.info({}, 'No partition is left for this process');
+      },
+      leave: () => this.#saver.saveAll(),
+    };
+  }
+
+  async #restore(index: number, signal: AbortSignal): Promise<number> {
+    this.#forget(index);
+    const loaded = await loadPartition(this.#loadParts(), this.#lineage(index), signal);
+    // Whoever aborted does not want to know the offset.
+    return loaded === undefined ? 0 : this.#adopt(index, loaded);
+  }
+
+  /** Somebody else went on while we could not: what retention has deleted since may be part of what it saved. */
+  async #resume(index: number, from: number): Promise<number | undefined> {
+    const newest = (await listCheckpoints(this.#parts.store, index))[0];
+    if (newest === undefined || newest <= from) return undefined;
+    const { signal } = new AbortController();
+    const loaded = await loadPartition(this.#loadParts(), this.#lineage(index), signal);
+    if (loaded === undefined || loaded.from <= from) return undefined;
+    this.#parts.logger.warn(
+      { partition: index, from, resumed: loaded.from },
+      'Retention went past us; what another owner has saved since is taken instead',
     );
-    const { low, high } = await log.bounds('samples', index);
-    const manifest = await restoreCheckpoint(store, partition, {
-      lineage: this.#lineage(index),
-      high,
-      logger,
-    });
-    const owned: Owned = { index, partition, outputs: [], settled: undefined };
-    if (manifest !== undefined) {
-      const offset = Number(manifest.offset);
-      owned.saved = { offset, at: clock(), hash: hex(manifest.stateHash) };
+    this.#forget(index);
+    return this.#adopt(index, loaded);
+  }
+
+  #loadParts(): LoadParts {
+    const { log, store, createForest, metrics, logger, settings } = this.#parts;
+    const { seriesMax } = settings;
+    return { log, store, createForest, metrics, logger, pace: this.#pace, seriesMax };
+  }
+
+  #adopt(index: number, { partition, from, hash, low, high }: Loaded): number {
+    const { clock, logger } = this.#parts;
+    const owned: Owned = { index, partition, outputs: [], settled: from };
+    if (hash !== undefined) {
+      owned.saved = { offset: from, at: clock(), hash };
+      owned.triedAt = clock();
     }
     this.#owned.set(index, owned);
     this.gauges.adopt(index, partition);
+    this.#control.own(index, () =>
+      this.#running?.hasCaughtUp(index) ? partition.control.next : undefined,
+    );
     partition.listen({
       onPhase: (change) => this.#onPhase(owned, change),
       onOpened: (entry) => this.gauges.onOpened(index, entry),
       onRemoved: (entry) => this.gauges.onRemoved(index, entry),
     });
-    const from = manifest === undefined ? 0 : Number(manifest.offset);
-    owned.settled = from;
-    const replay = high - Math.max(from, low);
     logger.info(
-      { partition: index, from, replay, series: partition.slots.count },
+      { partition: index, from, replay: high - Math.max(from, low), series: partition.slots.count },
       'Partition restored',
     );
     return from;
   }
 
-  #apply(index: number, record: Uint8Array): void {
+  #forget(index: number): void {
+    if (!this.#owned.delete(index)) return;
+    this.gauges.drop(index);
+    this.#control.disown(index);
+  }
+
+  #apply(index: number, record: Uint8Array, offset: number): void {
+    const { clock, logger, metrics, settings } = this.#parts;
     const owned = this.#get(index);
     const { partition } = owned;
     owned.settled = undefined;
-    partition.apply(record);
-    const age = (this.#parts.clock() - partition.streamTimeMs) / 1000;
+    try {
+      partition.apply(record);
+    } catch (error) {
+      // A record that cannot be read has changed nothing. Whatever else it throws is our fault, and ends the process.
+      const isUnreadable = error instanceof OperatingError && error.code === 'record_unreadable';
+      if (!isUnreadable || settings.poison !== 'quarantine') throw error;
+      metrics.unreadable.inc({ topic: 'samples', partition: String(index) });
+      logger.error(
+        { partition: index, offset, err: error },
+        'A record cannot be read; it is left out',
+      );
+      return;
+    }
+    const age = (clock() - partition.streamTimeMs) / 1000;
     // Only of live samples: weeks of history have no latency that anybody waits for.
-    if (age >= 0 && age < 600) this.#parts.metrics.visibleSeconds.observe(age);
+    if (age >= 0 && age < 600) metrics.visibleSeconds.observe(age);
   }
 
   #onGap(index: number, records: number): void {
     const { logger, metrics } = this.#parts;
-    this.#get(index).partition.gapRecords += records;
+    const owned = this.#get(index);
+    // The count is part of the state, which is therefore ahead of its offset until the batch is settled.
+    owned.settled = undefined;
+    owned.partition.gapRecords += records;
     metrics.gapRecords.inc({ topic: 'samples', partition: String(index) }, records);
     logger.error(
       { partition: index, records },
@@ -250,131 +346,13 @@ export class Scorer {
     await Promise.all(owned.outputs.map((output) => log.append('candidates', index, output, 0)));
     owned.outputs = [];
     owned.settled = next;
-    this.#saveWhenDue(owned);
-  }
-
-  #saveWhenDue(owned: Owned): void {
-    const { clock, settings } = this.#parts;
-    const { settled, saved } = owned;
-    if (settled === undefined || settled === saved?.offset || owned.saving !== undefined) return;
-    if (saved !== undefined && clock() - saved.at < settings.checkpointMs) return;
-    // Not awaited: the state is copied at once, and the next batch need not wait for the disk.
-    owned.saving = this.#save(owned, settled).finally(() => {
-      delete owned.saving;
-    });
-  }
-
-  /** Never rejects: without a checkpoint the next start replays more, and nothing is lost. */
-  async #save(owned: Owned, offset: number): Promise<void> {
-    const { store, clock, logger, metrics, trim } = this.#parts;
-    const snapshot = takeSnapshot(owned.partition, this.#lineage(owned.index), offset);
-    try {
-      await writeCheckpoint(store, snapshot);
-      owned.saved = { offset, at: clock(), hash: hex(snapshot.manifest.stateHash) };
-      // The log must reach back to the oldest checkpoint that may have to be fallen back to.
-      const oldest = (await listCheckpoints(store, owned.index)).at(-1) ?? 0;
-      await trim(owned.index, oldest);
-    } catch (error) {
-      metrics.checkpointFailures.inc();
-      const fields = { partition: owned.index, offset, err: error as Error };
-      logger.error(fields, 'Checkpoint failed; the next one is tried at the next interval');
-    }
+    this.#saver.saveWhenDue();
   }
 
   #get(index: number): Owned {
     const owned = this.#owned.get(index);
     if (owned === undefined) throw new RangeError(`Partition ${index} is not ours`);
     return owned;
-  }
-
-  #observe(): void {
-    const { metrics, clock, settings } = this.#parts;
-    const perPartition = (value: (owned: Owned) => number | undefined) => (): Reading[] =>
-      [...this.#owned.values()].flatMap((owned) => {
-        const reading = value(owned);
-        return reading === undefined
-          ? []
-          : [{ labels: { partition: String(owned.index) }, value: reading }];
-      });
-    const labels = ['partition'];
-    metrics.observe(
-      'counter',
-      {
-        name: 'treeline_samples_total',
-        help: 'Logged samples by what became of them; part of the learnt state, so they survive a restart',
-        labels: ['partition', 'outcome'],
-      },
-      () =>
-        [...this.#owned.values()].flatMap(({ index, partition }) =>
-          OUTCOMES.map((outcome) => ({
-            labels: { partition: String(index), outcome },
-            value: partition.counts[outcome],
-          })),
-        ),
-    );
-    metrics.observe(
-      'gauge',
-      { name: 'treeline_partition_lag_records', help: 'Records logged and not yet scored', labels },
-      async () => {
-        const readings: Reading[] = [];
-        for (const { index } of this.#owned.values()) {
-          const lag = await this.#running?.lag(index);
-          if (lag !== undefined)
-            readings.push({ labels: { partition: String(index) }, value: lag });
-        }
-        return readings;
-      },
-    );
-    metrics.observe(
-      'gauge',
-      { name: 'treeline_checkpoint_age_seconds', help: 'Since the newest checkpoint', labels },
-      perPartition(({ settled, saved }) => {
-        if (saved === undefined) return undefined;
-        // A partition to which nothing has been added needs no newer one.
-        return saved.offset === settled ? 0 : (clock() - saved.at) / 1000;
-      }),
-    );
-    metrics.observe(
-      'gauge',
-      { name: 'treeline_series', help: 'Series known, by state', labels: ['state'] },
-      () => {
-        let [scored, known] = [0, 0];
-        for (const { partition } of this.#owned.values()) {
-          scored += partition.slots.scored;
-          known += partition.slots.count;
-        }
-        return [
-          { labels: { state: 'scored' }, value: scored },
-          { labels: { state: 'unscored' }, value: known - scored },
-        ];
-      },
-    );
-    metrics.observe(
-      'gauge',
-      { name: 'treeline_series_limit', help: 'Series scored per partition at most' },
-      () => [{ labels: {}, value: settings.seriesMax }],
-    );
-    metrics.observe(
-      'gauge',
-      {
-        name: 'treeline_gauges_hidden',
-        help: 'Series left without anomaly gauges because there are too many',
-      },
-      () => [{ labels: {}, value: this.gauges.hidden }],
-    );
-    metrics.observe(
-      'gauge',
-      { name: 'treeline_series_bytes', help: 'Bytes held per scored series, labels included' },
-      () => {
-        let [bytes, scored] = [0, 0];
-        for (const { partition } of this.#owned.values()) {
-          const { slots, forest } = partition;
-          bytes += slots.bytes + slots.slotEnd * forest.recordBytes;
-          scored += slots.scored;
-        }
-        return scored === 0 ? [] : [{ labels: {}, value: bytes / scored }];
-      },
-    );
   }
 }
 

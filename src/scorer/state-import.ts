@@ -227,7 +227,9 @@ class TargetPartition {
     });
     const manifest = create(CheckpointSchema, {
       ...layout,
-      version: CHECKPOINT_VERSION,
+      // Offsets of another log's control mean nothing here, so there is none.
+      version: CHECKPOINT_VERSION - 1,
+      controlNext: 0n,
       partition,
       partitions: log.partitions,
       logId: log.id,

@@ -1,0 +1,91 @@
+// Brings the state of a partition back from the newest checkpoint that the log still fits. A checkpoint beyond the end
+// of its log means that the log was cut off: once that is certain the checkpoint is deleted, because when the log has
+// grown past its offset again it would be taken for a state that it is not.
+
+import type { Logger } from '../http-server.js';
+import { RETRY_MS_MIN, TRUNCATION_MS_MIN } from '../limits.js';
+import type { Log } from '../log/log.js';
+import type { Metrics } from '../metrics.js';
+import type { Pace } from '../pace.js';
+import type { StateStore } from '../state/state-store.js';
+import {
+  checkpointsOf,
+  deleteCheckpoint,
+  type Lineage,
+  listCheckpoints,
+  restoreCheckpoint,
+} from './checkpoint.js';
+import { Partition } from './partition.js';
+import type { WasmForest } from './wasm-forest.js';
+
+export interface LoadParts {
+  log: Log;
+  store: StateStore;
+  createForest: (seriesMax: number) => WasmForest;
+  metrics: Metrics;
+  logger: Logger;
+  pace: Pace;
+  seriesMax: number;
+}
+
+export interface Loaded {
+  partition: Partition;
+  /** Offset to read from. */
+  from: number;
+  /** Of the checkpoint; undefined when there was none. */
+  hash: string | undefined;
+  low: number;
+  high: number;
+}
+
+/** Undefined when the signal was aborted before the state was there. */
+export async function loadPartition(
+  parts: LoadParts,
+  lineage: Lineage,
+  signal: AbortSignal,
+): Promise<Loaded | undefined> {
+  const { store, logger, createForest, seriesMax } = parts;
+  const bounds = await boundsOfLog(parts, lineage, signal);
+  if (signal.aborted) return undefined;
+  const partition = new Partition(createForest(seriesMax), seriesMax);
+  const options = { lineage, high: bounds.high, logger };
+  const manifest = await restoreCheckpoint(store, partition, options);
+  if (signal.aborted) return undefined;
+  return {
+    partition,
+    from: manifest === undefined ? 0 : Number(manifest.offset),
+    hash: manifest === undefined ? undefined : Buffer.from(manifest.stateHash).toString('hex'),
+    ...bounds,
+  };
+}
+
+/** Of the partition's log, with no checkpoint of it beyond its end. */
+async function boundsOfLog(
+  { log, store, metrics, logger, pace }: LoadParts,
+  lineage: Lineage,
+  signal: AbortSignal,
+): Promise<{ low: number; high: number }> {
+  const { partition } = lineage;
+  for (let waited = 0; ; waited += RETRY_MS_MIN) {
+    // In this order: another owner may be reading on, and what it saves is not beyond an end that is asked for later.
+    const offsets = await listCheckpoints(store, partition);
+    const { low, high } = await log.bounds('samples', partition);
+    const beyond = await checkpointsOf(
+      store,
+      lineage,
+      offsets.filter((offset) => offset > high),
+    );
+    if (beyond.length === 0 || signal.aborted) return { low, high };
+    if (waited < TRUNCATION_MS_MIN) {
+      await pace.sleep(RETRY_MS_MIN, signal);
+      continue;
+    }
+    metrics.truncations.inc({ topic: 'samples', partition: String(partition) });
+    logger.error(
+      { partition, high, checkpoints: beyond },
+      'The log ends before these checkpoints: it was cut off, records that had been scored are gone; the checkpoints ' +
+        'are deleted and an older one is taken',
+    );
+    for (const offset of beyond) await deleteCheckpoint(store, partition, offset);
+  }
+}

@@ -1,0 +1,139 @@
+// What the scorer tells of itself as metrics: read from the partitions it owns when they are scraped, so that a
+// partition that leaves takes its lines along.
+
+import type { Metrics, Reading } from '../metrics.js';
+import { OUTCOMES } from './partition.js';
+import type { Owned } from './saver.js';
+
+export interface ScorerView {
+  owned(): Iterable<Owned>;
+  lag(partition: number): Promise<number | undefined>;
+  standstills(): { partition: number; offset: number }[];
+  clock: () => number;
+  seriesMax: number;
+  hiddenGauges(): number;
+}
+
+export function observeScorer(metrics: Metrics, view: ScorerView): void {
+  observePartitions(metrics, view);
+  observeSeries(metrics, view);
+}
+
+function observePartitions(metrics: Metrics, view: ScorerView): void {
+  const labels = ['partition'];
+  const of = (partition: number, value: number): Reading => ({
+    labels: { partition: String(partition) },
+    value,
+  });
+  metrics.observe(
+    'counter',
+    {
+      name: 'treeline_samples_total',
+      help: 'Logged samples by what became of them; part of the learnt state, so they survive a restart',
+      labels: ['partition', 'outcome'],
+    },
+    () =>
+      [...view.owned()].flatMap(({ index, partition }) =>
+        OUTCOMES.map((outcome) => ({
+          labels: { partition: String(index), outcome },
+          value: partition.counts[outcome],
+        })),
+      ),
+  );
+  metrics.observe(
+    'gauge',
+    { name: 'treeline_partition_lag_records', help: 'Records logged and not yet scored', labels },
+    async () => {
+      const lags = [...view.owned()].map(async ({ index }) => ({
+        index,
+        lag: await view.lag(index),
+      }));
+      const known = await Promise.all(lags);
+      return known.flatMap(({ index, lag }) => (lag === undefined ? [] : [of(index, lag)]));
+    },
+  );
+  metrics.observe(
+    'gauge',
+    {
+      name: 'treeline_partition_stopped_offset',
+      help: 'Of a partition that stands still: offset of the record that cannot be read',
+      labels,
+    },
+    () => view.standstills().map(({ partition, offset }) => of(partition, offset)),
+  );
+  metrics.observe(
+    'counter',
+    {
+      name: 'treeline_control_records_total',
+      help: 'Copies of control records read back, by what became of them, since their partition was restored',
+      labels: ['partition', 'outcome'],
+    },
+    () =>
+      [...view.owned()].flatMap(({ index, partition }) =>
+        Object.entries(partition.control.counts).map(([outcome, value]) => ({
+          labels: { partition: String(index), outcome },
+          value,
+        })),
+      ),
+  );
+  metrics.observe(
+    'gauge',
+    { name: 'treeline_partitions_owned', help: 'Partitions that this process scores' },
+    () => [{ labels: {}, value: [...view.owned()].length }],
+  );
+  metrics.observe(
+    'gauge',
+    { name: 'treeline_checkpoint_age_seconds', help: 'Since the newest checkpoint', labels },
+    () =>
+      [...view.owned()].flatMap(({ index, settled, saved }) => {
+        if (saved === undefined) return [];
+        // A partition to which nothing has been added needs no newer one.
+        const ageMs = saved.offset === settled ? 0 : Math.max(0, view.clock() - saved.at);
+        return [of(index, ageMs / 1000)];
+      }),
+  );
+}
+
+function observeSeries(metrics: Metrics, view: ScorerView): void {
+  metrics.observe(
+    'gauge',
+    { name: 'treeline_series', help: 'Series known, by state', labels: ['state'] },
+    () => {
+      let [scored, known] = [0, 0];
+      for (const { partition } of view.owned()) {
+        scored += partition.slots.scored;
+        known += partition.slots.count;
+      }
+      return [
+        { labels: { state: 'scored' }, value: scored },
+        { labels: { state: 'unscored' }, value: known - scored },
+      ];
+    },
+  );
+  metrics.observe(
+    'gauge',
+    { name: 'treeline_series_limit', help: 'Series scored per partition at most' },
+    () => [{ labels: {}, value: view.seriesMax }],
+  );
+  metrics.observe(
+    'gauge',
+    {
+      name: 'treeline_gauges_hidden',
+      help: 'Series left without anomaly gauges because there are too many',
+    },
+    () => [{ labels: {}, value: view.hiddenGauges() }],
+  );
+  metrics.observe(
+    'gauge',
+    { name: 'treeline_series_bytes', help: 'Bytes held per scored series, labels included' },
+    () => {
+      let [bytes, scored] = [0, 0];
+      for (const { partition } of view.owned()) {
+        const { slots, forest } = partition;
+        bytes += slots.bytes + slots.slotEnd * forest.recordBytes;
+        scored += slots.scored;
+      }
+      return scored === 0 ? [] : [{ labels: {}, value: bytes / scored }];
+    },
+  );
+}
