@@ -114,7 +114,7 @@ function openLog(): Promise<Log> {
     partitions: PARTITIONS,
     partitionBy: [['namespace', 'pod'], ['instance']],
     replication: 1,
-    retentionMs: {},
+    retentionMs: { samples: 864e5, candidates: 864e5 },
   };
   const logger = { debug() {}, info() {}, warn() {}, error() {} };
   return openKafkaLog(settings, { logger, clock: Date.now });

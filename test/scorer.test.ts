@@ -317,13 +317,14 @@ test('a series idle in stream time is forgotten, however old the timestamps are'
 test('idle series are forgotten under steady traffic too, and not because stream time jumps', () => {
   const partition = new Partition(new WasmForest(module, { seriesMax: 9, seed: 1 }), 9);
   const known = ['a', 'b', 'gone'];
-  const at = (ms: number, names: readonly string[]) =>
+  const at = (ms: number, names: readonly string[], announced: readonly string[] = []) =>
     partition.apply(
       record(
         names.map((name) => ({ name, at: ms, value: 1 })),
-        known,
+        announced,
       ),
     );
+  at(BEGIN - 1, known, known);
   for (let ms = BEGIN; ms < BEGIN + 36e5; ms += 15_000) at(ms, known);
   // History ended here, and live samples begin weeks later: who is slow to come has not gone.
   const live = BEGIN + 30 * 864e5;
