@@ -5,7 +5,8 @@
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import type { CredentialSettings, Settings } from './config.js';
+import type { Settings } from './config.js';
+import type { CredentialSettings } from './config-auth.js';
 import { RATE_BURST_SECONDS, SECRET_BYTES_MAX } from './limits.js';
 import type { PathGroup, Place } from './path-groups.js';
 import { readSecret } from './secret-file.js';

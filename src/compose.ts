@@ -97,6 +97,10 @@ async function compose(
   const storage = await storageOf(settings, { ...around, metrics, guard });
   const { judge, tls } = guard;
   const server = createHttpServer({ metrics, logger, judge, ...(tls !== undefined && { tls }) });
+  if (settings.roles.includes('api')) {
+    // Before any route: it describes those that are added after it.
+    await (await import('./openapi.js')).openApi(server, version());
+  }
   const lists = { checks: [...storage.checks], failures: [storage.failed], steps: [] };
   const { log } = storage;
   const site: Site = { ...around, ...lists, log, storage, settings, metrics, server };
@@ -302,10 +306,18 @@ async function seriesMaxOf({ log, settings, logger }: Site, store: StateStore): 
 async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
   const { Api } = await import('./api/api.js');
   const { countSeries, findSeries, pageOfSeries } = await import('./scorer/series-view.js');
+  const { log, storage, metrics, logger, clock, settings } = site;
+  const store = storage.own;
+  assert(store !== undefined, 'an api has a volume for its anomalies');
+  const alertsOf = ({ mode, alerts }: Settings) => ({ mode, budget: alerts.budget });
   const api = new Api({
-    log: site.log,
-    metrics: site.metrics,
-    logger: site.logger,
+    ...{ log, store, metrics, logger, clock },
+    settings: {
+      retentionMs: durationMs(settings.anomalies.retention),
+      partitionBy: settings.ingest.partitionBy,
+      alerts: alertsOf(settings),
+      alertmanagers: settings.alerts.alertmanagers,
+    },
     ...(scorer !== undefined && {
       series: {
         page: (query) => pageOfSeries(scorer.partitions(), query),
@@ -316,12 +328,16 @@ async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
     }),
     describe: () => ({
       version: version(),
-      roles: site.settings.roles,
+      roles: settings.roles,
       memoryBytes: process.memoryUsage().rss,
       uptimeSeconds: process.uptime(),
     }),
   });
   api.routes(site.server);
+  site.steps.push({
+    keys: ['mode', 'alerts.budget'],
+    apply: (next) => api.reconfigure(alertsOf(next)),
+  });
   site.checks.push({ name: 'api', missing: () => api.unready() });
   await api.start();
   site.undo.push(() => api.stop());

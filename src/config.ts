@@ -5,11 +5,11 @@
 
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
+import { Auth, Tls } from './config-auth.js';
 import { faultsOf, readFileInto, textValue } from './config-file.js';
 import { Kafka } from './config-kafka.js';
 import { OperatingError } from './errors.js';
-import { CREDENTIALS_MAX, RULES_MAX, SERIES_MAX, TENANT_BYTES_MAX } from './limits.js';
-import { PATH_GROUPS, type PathGroup } from './path-groups.js';
+import { ALERTMANAGERS_MAX, RULES_MAX, SERIES_MAX } from './limits.js';
 import { rulesBroken } from './settings-rules.js';
 
 const strict = { additionalProperties: false };
@@ -22,47 +22,6 @@ const EMBEDDED_PARTITIONS = 4;
 const KAFKA_PARTITIONS = 64;
 
 export const ROLES = ['receiver', 'scorer', 'api'] as const;
-
-const Groups = (options: { minItems?: number; default: PathGroup[]; description: string }) =>
-  Type.Array(Type.Union(PATH_GROUPS.map((group) => Type.Literal(group))), {
-    uniqueItems: true,
-    ...options,
-  });
-
-const Credential = Type.Object(
-  {
-    name: Type.String({
-      pattern: '^[A-Za-z0-9._-]{1,64}$',
-      description: 'Shown in log lines; with passwordFile also the user name',
-    }),
-    tokenFile: Type.Optional(
-      Type.String({ minLength: 1, description: 'File with the bearer token' }),
-    ),
-    passwordFile: Type.Optional(
-      Type.String({ minLength: 1, description: 'File with the password of basic auth' }),
-    ),
-    allow: Groups({ minItems: 1, default: ['write'], description: 'Path groups it opens' }),
-    tenant: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: TENANT_BYTES_MAX,
-        description: 'The only tenant it may speak for',
-      }),
-    ),
-    samplesPerSecond: Type.Optional(
-      Type.Integer({ minimum: 1, description: 'More than this on average is answered 429' }),
-    ),
-    requestsPerSecond: Type.Optional(
-      Type.Integer({ minimum: 1, description: 'More than this on average is answered 429' }),
-    ),
-    bodySize: Type.Optional(
-      Type.String({ pattern: SIZE, description: 'Larger request bodies are answered 413' }),
-    ),
-  },
-  strict,
-);
-
-export type CredentialSettings = Static<typeof Credential>;
 
 const Selectors = (description: string) =>
   Type.Array(Type.String({ minLength: 1 }), { maxItems: RULES_MAX, default: [], description });
@@ -173,6 +132,37 @@ export const Schema = Type.Object(
       },
       strict,
     ),
+    anomalies: Type.Object(
+      {
+        retention: Type.String({
+          pattern: DURATION,
+          default: '90d',
+          description: 'Anomalies and incidents that ended longer ago are forgotten',
+        }),
+      },
+      strict,
+    ),
+    alerts: Type.Object(
+      {
+        budget: Type.Integer({
+          minimum: 0,
+          maximum: 1000,
+          default: 5,
+          description: 'Incidents a day that somebody is notified of, the highest ranked',
+        }),
+        alertmanagers: Type.Array(Type.String({ pattern: '^https?://[^@]+$' }), {
+          maxItems: ALERTMANAGERS_MAX,
+          uniqueItems: true,
+          default: [],
+          description: 'Addresses of the Alertmanagers to notify, each of every incident',
+        }),
+      },
+      strict,
+    ),
+    mode: Type.Union([Type.Literal('auto'), Type.Literal('shadow'), Type.Literal('live')], {
+      default: 'auto',
+      description: 'shadow: notify nobody; auto: shadow for the first 7 days of samples, then live',
+    }),
     checkpoint: Type.Object(
       {
         interval: Type.String({
@@ -199,34 +189,8 @@ export const Schema = Type.Object(
       },
       strict,
     ),
-    auth: Type.Object(
-      {
-        mode: Type.Union([Type.Literal('loopback'), Type.Literal('none')], {
-          default: 'loopback',
-          description: 'none: let anybody in who can reach a listener that is not on loopback',
-        }),
-        credentials: Type.Array(Credential, {
-          maxItems: CREDENTIALS_MAX,
-          default: [],
-          description: 'Who may do what; when there are any, nobody else may do anything',
-        }),
-        open: Groups({
-          default: [],
-          description: 'Path groups that need no credential although there are some',
-        }),
-      },
-      strict,
-    ),
-    tls: Type.Object(
-      {
-        certFile: Type.String({
-          default: '',
-          description: 'Certificate chain of the listener in PEM; with it only HTTPS is spoken',
-        }),
-        keyFile: Type.String({ default: '', description: 'Its private key in PEM' }),
-      },
-      strict,
-    ),
+    auth: Auth,
+    tls: Tls,
     tenancy: Type.Union([Type.Literal('off'), Type.Literal('header')], {
       default: 'off',
       description: 'header: every request names its tenant in X-Scope-OrgID and sees only its own',
@@ -269,6 +233,8 @@ export const RELOADABLE: ReadonlySet<string> = new Set([
   'ingest.clusterLabel',
   'ingest.replicaLabel',
   'gauges.linger',
+  'alerts.budget',
+  'mode',
   'auth.mode',
   'auth.credentials',
   'auth.open',

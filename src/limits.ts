@@ -47,8 +47,10 @@ export const CHECKPOINTS_KEPT = 2;
 export const GAUGE_SERIES_MAX = 100_000;
 /** Groups of anomaly_rate per process. */
 export const RATE_GROUPS_MAX = 10_000;
-/** Anomalies that the api keeps in view. */
-export const ANOMALIES_MAX = 10_000;
+/** Anomalies that the api keeps: about 0.8 KB each beside the labels of their series, which they share. */
+export const ANOMALIES_MAX = 50_000;
+/** Forgotten at once when they are too many, so that finding the oldest is paid for rarely. */
+export const ANOMALIES_FORGOTTEN = 500;
 /** A matcher on the command line or in a URL. */
 export const MATCHER_LENGTH_MAX = 2048;
 export const REGEX_LENGTH_MAX = 256;
@@ -211,3 +213,56 @@ export const REPLICA_FORGET_MS = 24 * 60 * 60 * 1000;
 export const TRUNCATION_MS_MIN = 5_000;
 /** A record of the control log: a matcher, a window, a few thresholds. A copy of it must fit into a samples record. */
 export const CONTROL_BYTES_MAX = 64 * 1024;
+/** Anomalies join an incident by what they share when their onsets are at most this far apart: a few scrapes and lags. */
+export const TOGETHER_MS = 2 * 60 * 1000;
+/** And by their entity: its parts may need longer to show. */
+export const ENTITY_MS = 5 * 60 * 1000;
+/** Counted from the first onset, so that chance does not chain a noisy day into one incident. */
+export const INCIDENT_SPAN_MS = 15 * 60 * 1000;
+/** An anomaly that begins this soon after the last one of its series ended is the same incident: it flaps. */
+export const REJOIN_MS = 15 * 60 * 1000;
+/** But after a day it is an incident of its own: somebody should hear of it again. */
+export const FLAPPING_MS_MAX = 24 * 60 * 60 * 1000;
+/**
+ * A shared label that began more incidents than this within a day says nothing: at one every 10 minutes, two that have
+ * nothing to do with each other fall within TOGETHER_MS of each other in one of five cases.
+ */
+export const COMMON_STARTS_MAX = 144;
+/** Days of incidents that a new one is ranked among. */
+export const BUDGET_DAYS = 7;
+/** Notified within 24 hours at most, in budgets: what quiet days saved may be spent in a bad one. */
+export const BUDGET_DAY_RATIO = 2;
+/** Notified within BUDGET_DAYS at most, in budgets of those days. */
+export const BUDGET_WEEK_RATIO = 1.2;
+/** The part of the budget that may go to chance. */
+export const CHANCE_SHARE = 0.1;
+/** A new installation notifies nobody for this long, in stream time. */
+export const SHADOW_MS = 7 * 24 * 60 * 60 * 1000;
+/** Incidents that began longer ago than this, by the clock, are history and not news. */
+export const NEWS_MS_MAX = 60 * 60 * 1000;
+/** What has changed is grouped, decided and told at most this often; a change waits no longer than this. */
+export const REFRESH_MS = 250;
+/** After a false alarm, deviations up to so many times the marked one are not notified: the same again, with its noise. */
+export const FALSE_ALARM_RATIO = 1.5;
+/** Feedback and maintenance windows in force of all tenants. A selector costs about 0.2 µs per anomaly judged. */
+export const FEEDBACK_MAX = 10_000;
+export const MAINTENANCE_MAX = 1_000;
+/** Selectors of one record of either. */
+export const CONTROL_SELECTORS_MAX = 16;
+export const COMMENT_LENGTH_MAX = 500;
+/** How long feedback holds unless it says otherwise. */
+export const FEEDBACK_MS = 90 * 24 * 60 * 60 * 1000;
+/** Readers of the event stream; what each may have waiting; what is kept for those who come back. */
+export const STREAM_CLIENTS_MAX = 256;
+export const STREAM_BYTES_MAX = 256 * 1024;
+export const STREAM_EVENTS_MAX = 2_048;
+export const STREAM_PAUSE_MS = 15_000;
+/** Alertmanager forgets an alert that is not sent again: sent every minute, and good for four. */
+export const ALERT_RESEND_MS = 60_000;
+export const ALERT_GOOD_MS = 4 * ALERT_RESEND_MS;
+export const ALERT_ANSWER_MS_MAX = 10_000;
+/** Alerts of one request, and resolved ones that wait until a receiver has heard of them. */
+export const ALERTS_PER_REQUEST = 64;
+export const ALERTS_RESOLVED_MAX = 1_024;
+/** Receivers of alerts; each gets every alert. */
+export const ALERTMANAGERS_MAX = 8;

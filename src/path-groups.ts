@@ -24,12 +24,20 @@ const WRITE_PATHS = new Set(['/api/v1/write', '/api/v1/push']);
 /** What they show is of all tenants together, unless the reader names one. */
 const OPERATOR_PATHS = new Set(['/metrics', '/anomaly/v1/status']);
 
+/** What is said there is of one tenant's series. */
+const TENANT_ADMIN_PATHS = /^\/anomaly\/v1\/(feedback|maintenance)(\/:id)?$/;
+/** They describe the program. */
+const DOCUMENT_PATHS = /^\/(openapi\.json|docs)(\/|$)/;
+
 /** `path` is the route's, undefined when there is none. Undefined: open to everybody. */
 export function placeOf(method: string, path: string | undefined): Place | undefined {
   const isRead = method === 'GET' || method === 'HEAD';
   if (path === undefined) return { group: isRead ? 'read' : 'admin', scope: 'nobody' };
   if (HEALTH_PATHS.has(path)) return undefined;
   if (WRITE_PATHS.has(path)) return { group: 'write', scope: 'tenant' };
-  if (!isRead) return { group: 'admin', scope: 'nobody' };
+  if (!isRead) {
+    return { group: 'admin', scope: TENANT_ADMIN_PATHS.test(path) ? 'tenant' : 'nobody' };
+  }
+  if (DOCUMENT_PATHS.test(path)) return { group: 'read', scope: 'nobody' };
   return { group: 'read', scope: OPERATOR_PATHS.has(path) ? 'operator' : 'tenant' };
 }

@@ -1,7 +1,8 @@
 // What a schema cannot say of the settings: selectors that must parse, settings that only make sense together, and the
 // one rule about safety: an address that other machines can reach needs credentials, or a plain word that it has none.
 
-import type { CredentialSettings, Settings } from './config.js';
+import type { Settings } from './config.js';
+import type { CredentialSettings } from './config-auth.js';
 import { PARTITION_AND_STRIP_LABELS_MAX } from './limits.js';
 import { BadMatcher, parseSelector } from './matchers.js';
 import { PATH_GROUPS } from './path-groups.js';
@@ -20,6 +21,7 @@ export function rulesBroken(settings: Settings): BrokenRule[] {
     ...selectorRules('ingest.drop', settings.ingest.drop),
     ...labelRules(settings.ingest),
     ...kafkaRules(settings),
+    ...alertRules(settings.alerts),
   ];
 }
 
@@ -174,4 +176,11 @@ function replicaRules(ingest: Settings['ingest']): BrokenRule[] {
     broken.push({ key: 'ingest.partitionBy', message });
   }
   return broken;
+}
+
+function alertRules({ alertmanagers }: Settings['alerts']): BrokenRule[] {
+  const key = 'alerts.alertmanagers';
+  return alertmanagers.flatMap((url, index) =>
+    URL.canParse(url) ? [] : [{ key, message: `${key}[${index}]: ${url} is no address` }],
+  );
 }

@@ -1,4 +1,4 @@
-// The real programs that Treeline meets: Debian's Prometheus with promtool, node exporter and
+// The real programs that Treeline meets: Debian's Prometheus with promtool, Alertmanager, node exporter and
 // VictoriaMetrics' vmagent, a second sender of remote-write 1.0. Their packages are fetched with
 // the system's own package tool and unpacked into a cache folder, which needs no root, installs
 // nothing and starts no service on the user's ports. A peer that cannot be had is an error with its
@@ -9,7 +9,17 @@
 
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,6 +35,7 @@ import {
 
 const PACKAGES = {
   prometheus: 'prometheus',
+  'prometheus-alertmanager': 'prometheus-alertmanager',
   promtool: 'prometheus',
   'prometheus-node-exporter': 'prometheus-node-exporter',
   vmagent: 'victoria-metrics',
@@ -121,6 +132,72 @@ export async function startPrometheus(
   };
 }
 
+export interface Alertmanager {
+  readonly url: string;
+  readonly port: number;
+  /** As its API shows them, resolved ones until they are forgotten. */
+  alerts(): Promise<AlertShown[]>;
+  stop(): Promise<void>;
+}
+
+export interface AlertShown {
+  fingerprint: string;
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+  startsAt: string;
+  endsAt: string;
+  status: { state: string };
+}
+
+/** Notifies `webhookUrl` at once and of every change. A port may be given, to come back where another one was. */
+export async function startAlertmanager(options: {
+  webhookUrl: string;
+  port?: number;
+}): Promise<Alertmanager> {
+  const binary = await relocated(await peerBinary('prometheus-alertmanager'));
+  const directory = temporaryDirectory('alertmanager');
+  const port = options.port ?? (await freePort());
+  const url = `http://127.0.0.1:${port}`;
+  const configPath = join(directory, 'alertmanager.yml');
+  await symlink(
+    join(binary, '..', '..', 'share', 'prometheus', 'alertmanager'),
+    join(directory, 'at'),
+  );
+  await writeFile(
+    configPath,
+    `route:
+  receiver: hook
+  group_by: [namespace]
+  group_wait: 100ms
+  group_interval: 1s
+  repeat_interval: 1h
+receivers:
+  - name: hook
+    webhook_configs: [{ url: "${options.webhookUrl}", send_resolved: true }]
+`,
+  );
+  const program = await startProgram(
+    binary,
+    [
+      `--config.file=${configPath}`,
+      `--storage.path=${join(directory, 'storage')}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+      '--cluster.listen-address=',
+    ],
+    { directory },
+  );
+  await waitUntilReady(program, `${url}/-/ready`, READY_MS_MAX);
+  return {
+    url,
+    port,
+    alerts: async () => (await fetch(`${url}/api/v2/alerts`)).json() as Promise<AlertShown[]>,
+    async stop() {
+      await program.stop();
+      removeDirectory(directory);
+    },
+  };
+}
+
 export interface NodeExporter {
   /** `127.0.0.1:PORT`, as a scrape target. */
   readonly target: string;
@@ -191,6 +268,25 @@ export async function startVmagent(options: {
       removeDirectory(directory);
     },
   };
+}
+
+/**
+ * Debian's Alertmanager reads its templates from where its package is installed, and from nowhere else. A copy reads them
+ * from `at` in its working directory: a path of the same length, for Go keeps lengths apart from texts.
+ */
+async function relocated(binary: string): Promise<string> {
+  const copy = `${binary}-relocated`;
+  if (existsSync(copy)) return copy;
+  const bytes = await readFile(binary);
+  const installed = Buffer.from('/usr/share/prometheus/alertmanager');
+  const working = Buffer.from(`.${'/'.repeat(installed.length - 3)}at`);
+  for (let at = bytes.indexOf(installed); at >= 0; at = bytes.indexOf(installed, at)) {
+    working.copy(bytes, at);
+  }
+  const beside = `${copy}-${process.pid}`;
+  await writeFile(beside, bytes, { mode: 0o755 });
+  await rename(beside, copy);
+  return copy;
 }
 
 async function download(name: string, directory: string): Promise<void> {

@@ -188,12 +188,16 @@ test('killed with an old checkpoint it replays, and repeats its candidates harml
   const got = await untilRead(third.scorer);
   expect(got.stateHash).toBe(want.stateHash);
   await Promise.all([second.scorer.stop(), third.scorer.stop()]);
-  const view = new Anomalies();
+  const view = new Anomalies(Number.POSITIVE_INFINITY);
   const candidates = log.remains.lanes.get('candidates/0')?.records ?? [];
   for (const bytes of candidates) view.apply(fromBinary(CandidateSchema, bytes));
-  const found = view.list('').filter(({ series }) => series.startsWith('g7{'));
+  const found = view
+    .ordered('')
+    .filter(({ labels }) =>
+      labels.some(({ name, value }) => name === '__name__' && value === 'g7'),
+    );
   expect(found.filter(({ onsetMs }) => onsetMs === BEGIN + 2500 * MINUTE)).toHaveLength(1);
-  expect(new Set(view.list('').map(({ id }) => id)).size).toBe(view.count);
+  expect(new Set(view.ordered('').map(({ id }) => id)).size).toBe(view.count);
 });
 
 test('a damaged checkpoint is passed over for the one before it', async () => {

@@ -1,66 +1,116 @@
-// Folds candidates into anomalies: onset, peak, end. The view is a function of the candidates log and nothing else, so
-// it is rebuilt by reading the log again, and a candidate that comes twice changes nothing.
+// Folds candidates into anomalies: onset, peak, end. What they are is a function of the candidates log and nothing else:
+// a candidate that comes twice changes nothing, and it does not matter how the partitions of the log were interleaved.
+// A series has one open anomaly at a time. Time is stream time: the newest candidate says what is old.
 
 import { type Candidate, Cause, Phase } from '../gen/candidate_pb.js';
-import { ANOMALIES_MAX } from '../limits.js';
-import { fingerprintText, type Label, seriesText } from '../series.js';
+import { fingerprintText, type Label } from '../series.js';
+
+export type CauseName = 'unspecified' | 'novelty' | 'magnitude' | 'quiet';
 
 export interface Anomaly {
-  id: string;
-  tenant: string;
-  fingerprint: string;
-  series: string;
-  labels: readonly Label[];
-  state: 'open' | 'closed';
-  onsetMs: number;
+  readonly id: string;
+  readonly tenant: string;
+  readonly fingerprint: string;
+  /** Shared by all anomalies of the series. */
+  readonly labels: readonly Label[];
+  readonly onsetMs: number;
+  /** Of the highest sample so far, as are the numbers below. */
   peakMs: number;
-  endMs: number | undefined;
-  /** Of the highest sample so far. */
   score: number;
   value: number;
   expected: number;
   lower: number;
   upper: number;
-  cause: string;
+  cause: CauseName;
+  /** Undefined while it is open. */
+  endMs: number | undefined;
+  /** The anomaly of the same series before this one, when there was one that is still kept. */
+  previousId: string | undefined;
 }
 
 export class Anomalies {
-  /** In the order in which they were first heard of. */
+  readonly #retentionMs: number;
   readonly #byId = new Map<string, Anomaly>();
+  /** Of each tenant in the order of `compare`. */
+  readonly #ordered = new Map<string, Anomaly[]>();
+  readonly #latestOfSeries = new Map<string, Anomaly>();
+  #changed = new Set<Anomaly>();
+  /** Stream time of the oldest and the newest candidate ever; infinite before the first one. */
+  firstMs = Number.POSITIVE_INFINITY;
+  newestMs = Number.NEGATIVE_INFINITY;
+
+  constructor(retentionMs: number) {
+    this.#retentionMs = retentionMs;
+  }
 
   get count(): number {
     return this.#byId.size;
   }
 
-  apply(candidate: Candidate): void {
+  /** Everything that ended before this is forgotten. */
+  get horizonMs(): number {
+    return this.newestMs - this.#retentionMs;
+  }
+
+  /** Returns true when it opened an anomaly. */
+  apply(candidate: Candidate): boolean {
     const fingerprint = fingerprintText(
       Number(candidate.fingerprint & 0xffffffffn),
       Number(candidate.fingerprint >> 32n),
     );
-    const onsetMs = Number(candidate.onsetMs);
-    const id = `${fingerprint}-${onsetMs}`;
     const timestampMs = Number(candidate.timestampMs);
-    let anomaly = this.#byId.get(id);
-    if (anomaly === undefined) {
-      anomaly = open(id, fingerprint, candidate);
-      this.#byId.set(id, anomaly);
-      this.#forgetOldest();
+    const onsetMs = Number(candidate.onsetMs);
+    this.firstMs = Math.min(this.firstMs, onsetMs);
+    this.newestMs = Math.max(this.newestMs, timestampMs);
+    const id = `${fingerprint}-${onsetMs}`;
+    const known = this.#byId.get(id);
+    if (known === undefined) {
+      // What was forgotten stays forgotten when its candidates are read again, and of an anomaly of which only the
+      // end is left nothing could be told.
+      if (candidate.phase === Phase.END || timestampMs < this.horizonMs) return false;
+      const opened = this.#open(candidate, { id, fingerprint, onsetMs, timestampMs });
+      return opened;
     }
     if (candidate.phase === Phase.END) {
-      anomaly.state = 'closed';
-      anomaly.endMs = timestampMs;
-    } else if (candidate.score > anomaly.score) {
-      anomaly.peakMs = timestampMs;
-      const { score, value, expected, lower, upper } = candidate;
-      Object.assign(anomaly, {
-        score,
-        value,
-        expected,
-        lower,
-        upper,
-        cause: nameOf(candidate.cause),
-      });
+      if (known.endMs === timestampMs) return false;
+      known.endMs = timestampMs;
+    } else if (candidate.score > known.score) {
+      known.peakMs = timestampMs;
+      copyMeasures(candidate, known);
+    } else return false;
+    this.#changed.add(known);
+    return false;
+  }
+
+  /** Takes in what was kept, in any order; `settle` must follow. */
+  restore(anomaly: Anomaly): void {
+    if (this.#byId.has(anomaly.id)) return;
+    this.#byId.set(anomaly.id, anomaly);
+    this.#orderOf(anomaly.tenant).push(anomaly);
+  }
+
+  /** Puts what was restored in order. */
+  settle(): void {
+    for (const list of this.#ordered.values()) {
+      list.sort(compare);
+      for (const anomaly of list) {
+        const before = this.#latestOfSeries.get(anomaly.fingerprint);
+        anomaly.previousId = before?.id;
+        if (before !== undefined) Object.assign(anomaly, { labels: before.labels });
+        this.#latestOfSeries.set(anomaly.fingerprint, anomaly);
+      }
     }
+  }
+
+  /** What has changed since this was last asked. */
+  takeChanged(): ReadonlySet<Anomaly> {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    return changed;
+  }
+
+  find(id: string): Anomaly | undefined {
+    return this.#byId.get(id);
   }
 
   /** Undefined also when it is another tenant's. */
@@ -69,66 +119,106 @@ export class Anomalies {
     return anomaly?.tenant === tenant ? anomaly : undefined;
   }
 
-  /** Of one tenant, newest onset first. */
-  list(tenant: string): Anomaly[] {
-    const own = [...this.#byId.values()].filter((anomaly) => anomaly.tenant === tenant);
-    return own.sort((a, b) => b.onsetMs - a.onsetMs || (a.id < b.id ? -1 : 1));
+  tenants(): Iterable<string> {
+    return this.#ordered.keys();
   }
 
-  #forgetOldest(): void {
-    if (this.#byId.size <= ANOMALIES_MAX) return;
-    for (const [id, { state }] of this.#byId) {
-      if (state === 'closed') {
-        this.#byId.delete(id);
-        return;
+  /** Of one tenant, oldest onset first. */
+  ordered(tenant: string): readonly Anomaly[] {
+    return this.#ordered.get(tenant) ?? [];
+  }
+
+  forget(forgotten: ReadonlySet<Anomaly>): void {
+    if (forgotten.size === 0) return;
+    for (const tenant of new Set([...forgotten].map((anomaly) => anomaly.tenant))) {
+      const kept = this.ordered(tenant).filter((anomaly) => !forgotten.has(anomaly));
+      if (kept.length === 0) this.#ordered.delete(tenant);
+      else this.#ordered.set(tenant, kept);
+    }
+    for (const anomaly of forgotten) {
+      const { id, fingerprint } = anomaly;
+      this.#byId.delete(id);
+      this.#changed.delete(anomaly);
+      if (this.#latestOfSeries.get(fingerprint) === anomaly) {
+        this.#latestOfSeries.delete(fingerprint);
       }
     }
-    const [first] = this.#byId.keys();
-    if (first !== undefined) this.#byId.delete(first);
+  }
+
+  #open(
+    candidate: Candidate,
+    known: { id: string; fingerprint: string; onsetMs: number; timestampMs: number },
+  ): boolean {
+    const { id, fingerprint, onsetMs, timestampMs } = known;
+    const before = this.#latestOfSeries.get(fingerprint);
+    if (before !== undefined && before.onsetMs > onsetMs) return false;
+    if (before !== undefined && before.endMs === undefined) {
+      // Its end was lost with records that retention deleted.
+      before.endMs = before.peakMs;
+      this.#changed.add(before);
+    }
+    const anomaly: Anomaly = {
+      id,
+      tenant: candidate.tenant,
+      fingerprint,
+      labels: before?.labels ?? candidate.label.map(({ name, value }) => ({ name, value })),
+      onsetMs,
+      peakMs: timestampMs,
+      score: 0,
+      value: 0,
+      expected: 0,
+      lower: 0,
+      upper: 0,
+      cause: 'unspecified',
+      endMs: undefined,
+      previousId: before?.id,
+    };
+    copyMeasures(candidate, anomaly);
+    this.#byId.set(id, anomaly);
+    this.#latestOfSeries.set(fingerprint, anomaly);
+    const list = this.#orderOf(anomaly.tenant);
+    list.splice(placeOf(list, anomaly), 0, anomaly);
+    this.#changed.add(anomaly);
+    return true;
+  }
+
+  #orderOf(tenant: string): Anomaly[] {
+    let list = this.#ordered.get(tenant);
+    if (list === undefined) {
+      list = [];
+      this.#ordered.set(tenant, list);
+    }
+    return list;
   }
 }
 
-/** One sentence: what was seen, what was expected, since when. */
-export function explain(anomaly: Anomaly): string {
-  const { value, expected, lower, upper, cause } = anomaly;
-  const seen = `${plain(value)} at ${time(anomaly.peakMs)}`;
-  if (cause === 'quiet') return `The value has stood still at ${seen} longer than ever before.`;
-  if (value > upper)
-    return `${seen}, above the expected ${plain(expected)} (up to ${plain(upper)}).`;
-  if (value < lower)
-    return `${seen}, below the expected ${plain(expected)} (down to ${plain(lower)}).`;
-  return `${seen}, within the expected band around ${plain(expected)}, but in a pattern not seen before.`;
+/** The one order of anomalies: by onset, then by id. */
+export function compare(a: Place, b: Place): number {
+  return a.onsetMs - b.onsetMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }
 
-export function time(ms: number): string {
-  return Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : String(ms);
+export type Place = Pick<Anomaly, 'onsetMs' | 'id'>;
+
+/** How many of the ordered list come before this place. */
+export function placeOf(list: readonly Place[], place: Place): number {
+  let [low, high] = [0, list.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compare(list[middle] as Place, place) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
-function open(id: string, fingerprint: string, candidate: Candidate): Anomaly {
-  const { score, value, expected, lower, upper } = candidate;
-  return {
-    id,
-    tenant: candidate.tenant,
-    fingerprint,
-    series: seriesText(candidate.label),
-    labels: candidate.label.map((label) => ({ name: label.name, value: label.value })),
-    state: 'open',
-    onsetMs: Number(candidate.onsetMs),
-    peakMs: Number(candidate.timestampMs),
-    endMs: undefined,
-    score,
-    value,
-    expected,
-    lower,
-    upper,
-    cause: nameOf(candidate.cause),
-  };
+export function causeName(cause: Cause): CauseName {
+  return Cause[cause].toLowerCase() as CauseName;
 }
 
-function nameOf(cause: Cause): string {
-  return Cause[cause].toLowerCase();
-}
-
-function plain(value: number): string {
-  return String(Number(value.toPrecision(4)));
+function copyMeasures(candidate: Candidate, into: Anomaly): void {
+  into.score = candidate.score;
+  into.value = candidate.value;
+  into.expected = candidate.expected;
+  into.lower = candidate.lower;
+  into.upper = candidate.upper;
+  into.cause = causeName(candidate.cause);
 }

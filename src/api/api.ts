@@ -1,235 +1,361 @@
-// The REST routes under /anomaly/v1, in JSON. They read two things: the view of anomalies, which this role folds from
-// the candidates log, and the state of series, which their owning scorer answers for.
+// The api role: reads candidates and what people have told, keeps the timeline of both current and stored, and serves it.
+//
+//   candidates ─▶ timeline ─settle─▶ store: anomalies, then the position      (nothing read is lost, nothing counts twice)
+//   control    ─▶     │
+//                  refresh, at most every REFRESH_MS ─▶ store: decisions ─▶ event stream, Alertmanagers
+//
+// Decisions are stored before anybody hears of them, so that after a crash nobody is told twice.
 
-import { fromBinary } from '@bufbuild/protobuf';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { OperatingError } from '../errors.js';
+import type { Notice } from '../gen/anomaly_pb.js';
 import { CandidateSchema } from '../gen/candidate_pb.js';
-import { type HttpReply, type HttpServer, type Logger, PLAIN, tenantOf } from '../http-server.js';
-import { PAGE_ROWS_MAX } from '../limits.js';
+import { type Control, ControlSchema } from '../gen/control_pb.js';
+import type { HttpServer, Logger } from '../http-server.js';
+import { BUDGET_DAYS, REFRESH_MS, RETRY_MS_MAX, RETRY_MS_MIN } from '../limits.js';
 import type { Log } from '../log/log.js';
-import { anyOf, BadMatcher } from '../matchers.js';
 import type { Metrics } from '../metrics.js';
-import { listOf } from '../scrape.js';
-import type { Label } from '../series.js';
 import { type Running, runStage } from '../stage.js';
+import type { StateStore } from '../state/state-store.js';
 import { ONLY_TENANT } from '../tenant.js';
-import { Anomalies, type Anomaly, explain, time } from './anomalies.js';
-
-export interface SeriesSource {
-  page(query: {
-    tenant: string;
-    matches: (labels: readonly Label[]) => boolean;
-    limit: number;
-    cursor?: string;
-  }): Promise<{ rows: object[]; next?: string }>;
-  find(wanted: { fingerprint: string; tenant: string }): object | undefined;
-  count(tenant: string): Promise<object>;
-  status(withHash: boolean): Promise<object[]>;
-}
+import { AlertSender } from './alertmanager.js';
+import { firingAlerts } from './alerts.js';
+import type { Anomaly } from './anomalies.js';
+import { loadAnomalies, loadNotices, loadPosition, save, savePosition } from './archive.js';
+import { observeApi } from './observed.js';
+import { answerError } from './query.js';
+import { anomalyRoutes } from './rest-anomalies.js';
+import { controlRoutes } from './rest-control.js';
+import { type SeriesSource, seriesRoutes, statusRoute } from './rest-series.js';
+import { anomalyRow, incidentRow } from './rows.js';
+import { EventStream } from './stream.js';
+import { type Refreshed, Timeline, type TimelineSettings } from './timeline.js';
 
 export interface ApiParts {
   log: Log;
+  store: StateStore;
   metrics: Metrics;
   logger: Logger;
+  clock: () => number;
+  settings: TimelineSettings & { alertmanagers: readonly string[] };
   /** Absent in a process that scores nothing. */
   series?: SeriesSource;
   /** What a status answer says of the process. */
   describe: () => object;
 }
 
-type Query = Record<string, string | string[] | undefined>;
-
-/** Says what is wrong with a query; answered 400. */
-class BadQuery extends Error {}
+/** The partition of the control log whose records are in force. */
+const CONTROL_PARTITION = 0;
+/** Requests bring the view up to date themselves, unless the last time took so long that they would do little else. */
+const REFRESH_REST = 4;
 
 export class Api {
+  readonly timeline: Timeline;
   readonly #parts: ApiParts;
-  readonly #anomalies = new Anomalies();
-  #running: Running | undefined;
+  readonly #stream = new EventStream();
+  readonly #alerts: AlertSender;
+  #running: { candidates: Running; control: Running } | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #refreshed = { atMs: Number.NEGATIVE_INFINITY, tookMs: 0 };
+  /** What is not yet in the store. */
+  #unsaved = {
+    anomalies: new Set<Anomaly>(),
+    notices: new Map<string, Notice>(),
+    forgotten: new Set<string>(),
+  };
+  #saving: Promise<void> = Promise.resolve();
+  #fail: (error: unknown) => void = () => {};
+  readonly #failed: Promise<void>;
+  #isStopped = false;
 
   constructor(parts: ApiParts) {
     this.#parts = parts;
+    const { settings, clock, logger } = parts;
+    this.timeline = new Timeline(settings, clock);
+    this.#alerts = new AlertSender({
+      urls: settings.alertmanagers,
+      firing: () => firingAlerts(this.timeline),
+      clock,
+      logger,
+    });
+    this.#failed = new Promise((_resolve, reject) => {
+      this.#fail = reject;
+    });
+    this.#failed.catch(() => {}); // whoever awaits `failed` hears of it
+    observeApi(parts.metrics, {
+      timeline: this.timeline,
+      stream: this.#stream,
+      alerts: this.#alerts,
+    });
   }
 
   async start(): Promise<void> {
-    const { log, metrics, logger } = this.#parts;
-    this.#running = await runStage(
-      log,
-      {
-        topic: 'candidates',
-        restore: async (partition) => (await log.bounds('candidates', partition)).low,
-        apply: (_partition, record) => this.#anomalies.apply(fromBinary(CandidateSchema, record)),
-        onGap: (partition, records) => {
-          metrics.gapRecords.inc({ topic: 'candidates', partition: String(partition) }, records);
-        },
-        settle: async () => {},
-      },
-      logger,
-    );
+    const { store, log, logger } = this.#parts;
+    const { anomalies, notices } = this.timeline;
+    await loadAnomalies(store, (anomaly) => anomalies.restore(anomaly));
+    await loadNotices(store, (notice) => notices.restore(notice));
+    const positions = await this.#loadPositions();
+    this.timeline.settle();
+    this.#follow(this.timeline.refresh());
+    const control = await runStage(log, this.#controlStage(), logger);
+    const candidates = await runStage(log, this.#candidateStage(positions), logger);
+    this.#running = { candidates, control };
+    for (const { failed } of [candidates, control]) failed.catch((error) => this.#fail(error));
+    this.#alerts.start();
+  }
+
+  /** Changes what is decided from now on. Returns the way back. */
+  reconfigure(alerts: TimelineSettings['alerts']): () => void {
+    const { notices } = this.timeline;
+    const before = notices.settings;
+    notices.settings = alerts;
+    return () => {
+      notices.settings = before;
+    };
   }
 
   get failed(): Promise<void> {
-    return this.#running?.failed ?? Promise.resolve();
+    return this.#failed;
   }
 
   async stop(): Promise<void> {
-    await this.#running?.stop();
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    this.#stream.close();
+    await this.#running?.candidates.stop();
+    await this.#running?.control.stop();
+    await this.#alerts.stop();
+    this.#refresh();
+    try {
+      await this.#saving;
+    } catch (error) {
+      // What could not be stored is read and decided again at the next start.
+      if (!(error instanceof OperatingError)) throw error;
+    }
   }
 
   unready(): string | undefined {
-    const { log } = this.#parts;
     const running = this.#running;
     if (running === undefined) return 'not started';
-    for (let partition = 0; partition < log.partitions; partition++) {
-      if (!running.hasCaughtUp(partition)) return 'reading candidates';
+    for (let partition = 0; partition < this.#parts.log.partitions; partition++) {
+      if (!running.control.hasCaughtUp(partition)) return 'reading control';
+      if (!running.candidates.hasCaughtUp(partition)) return 'reading candidates';
     }
     return undefined;
   }
 
   routes(server: HttpServer): void {
-    const root = '/anomaly/v1';
-    server.get<{ Querystring: Query }>(`${root}/anomalies`, (request, reply) =>
-      answer(reply, () => this.#list(request.query, tenantOf(request))),
-    );
-    server.get<{ Params: { id: string } }>(`${root}/anomalies/:id`, (request, reply) => {
-      const anomaly = this.#anomalies.get(request.params.id, tenantOf(request));
-      return anomaly === undefined ? missing(reply, 'anomaly') : reply.send(rowOf(anomaly));
-    });
-    server.get<{ Querystring: { stateHash?: string } }>(`${root}/status`, (request) =>
-      this.#status(request.admission.tenant, request.query.stateHash === 'now'),
-    );
-    const { series } = this.#parts;
-    if (series === undefined) return;
-    server.get<{ Querystring: Query }>(`${root}/series`, (request, reply) =>
-      answer(reply, async () => {
-        const { query } = request;
-        const cursor = single(query, 'cursor');
-        if (cursor !== undefined && !/^\d+\.\d+$/.test(cursor))
-          throw new BadQuery('cursor is not ours');
-        const page = await series.page({
-          tenant: tenantOf(request),
-          matches: anyOf(listOf(query['match[]'])),
-          limit: limitOf(query),
-          ...(cursor === undefined ? {} : { cursor }),
-        });
-        return { series: page.rows, ...(page.next === undefined ? {} : { cursor: page.next }) };
-      }),
-    );
-    server.get<{ Params: { fingerprint: string } }>(
-      `${root}/series/:fingerprint`,
-      (request, reply) => {
-        const { fingerprint } = request.params;
-        const row = /^[0-9a-f]{16}$/.test(fingerprint)
-          ? series.find({ fingerprint, tenant: tenantOf(request) })
-          : undefined;
-        return row === undefined ? missing(reply, 'series') : reply.send(row);
+    const { series, logger, clock } = this.#parts;
+    // Readers of the stream would keep the listener open for good.
+    server.addHook('preClose', async () => this.#stream.close());
+    void server.register(
+      async (scope) => {
+        scope.setErrorHandler((error: Parameters<typeof answerError>[0], request, reply) =>
+          answerError(error, { route: request.routeOptions.url, reply, logger }),
+        );
+        const refresh = () => this.#refreshNow();
+        anomalyRoutes(scope, { timeline: this.timeline, stream: this.#stream, refresh });
+        const tell = (record: Control) => this.#tell(record);
+        controlRoutes(scope, { timeline: this.timeline, tell, clock });
+        statusRoute(scope, (tenant, withHash) => this.#status(tenant, withHash));
+        if (series !== undefined) seriesRoutes(scope, series);
       },
+      { prefix: '/anomaly/v1' },
     );
+  }
+
+  async #loadPositions(): Promise<Map<number, number>> {
+    const { store, log } = this.#parts;
+    const { anomalies } = this.timeline;
+    const positions = new Map<number, number>();
+    for (let partition = 0; partition < log.partitions; partition++) {
+      const kept = await loadPosition(store, partition);
+      if (kept === undefined) continue;
+      if (kept.firstMs !== undefined) {
+        anomalies.firstMs = Math.min(anomalies.firstMs, Number(kept.firstMs));
+      }
+      if (kept.newestMs !== undefined) {
+        anomalies.newestMs = Math.max(anomalies.newestMs, Number(kept.newestMs));
+      }
+      // Offsets of another log mean nothing here; what was folded from it stays true.
+      if (kept.logId === log.id) positions.set(partition, Number(kept.next));
+    }
+    return positions;
+  }
+
+  #candidateStage(positions: ReadonlyMap<number, number>): Parameters<typeof runStage>[1] {
+    const { log, store, metrics } = this.#parts;
+    return {
+      topic: 'candidates',
+      restore: async (partition) => {
+        const { low, high } = await log.bounds('candidates', partition);
+        const kept = positions.get(partition);
+        return kept === undefined || kept > high ? low : kept;
+      },
+      apply: (_partition, record) => this.timeline.apply(fromBinary(CandidateSchema, record)),
+      onGap: (partition, records) => {
+        metrics.gapRecords.inc({ topic: 'candidates', partition: String(partition) }, records);
+      },
+      settle: async (partition, next) => {
+        for (const anomaly of this.timeline.collect()) this.#unsaved.anomalies.add(anomaly);
+        await this.#save();
+        const { firstMs, newestMs } = this.timeline.anomalies;
+        await savePosition(store, partition, { logId: log.id, next, firstMs, newestMs });
+        this.#schedule();
+      },
+    };
+  }
+
+  #controlStage(): Parameters<typeof runStage>[1] {
+    const { log, metrics } = this.#parts;
+    return {
+      topic: 'control',
+      restore: async (partition) => {
+        const { low, high } = await log.bounds('control', partition);
+        return partition === CONTROL_PARTITION ? low : high;
+      },
+      apply: (partition, record) => {
+        if (partition !== CONTROL_PARTITION) return;
+        this.timeline.control.apply(fromBinary(ControlSchema, record));
+      },
+      onGap: (partition, records) => {
+        metrics.gapRecords.inc({ topic: 'control', partition: String(partition) }, records);
+      },
+      settle: async () => this.#schedule(),
+    };
+  }
+
+  /**
+   * A copy goes to every partition, for whoever scores it; the one that puts it into force goes last. When that fails,
+   * nothing is in force here, and the caller is told to try again: a second record of the same does no harm.
+   */
+  async #tell(record: Control): Promise<void> {
+    const { log } = this.#parts;
+    const bytes = toBinary(ControlSchema, record);
+    const partitions = Array.from({ length: log.partitions }, (_, partition) => partition);
+    const others = partitions.filter((partition) => partition !== CONTROL_PARTITION);
+    await Promise.all(others.map((partition) => log.append('control', partition, bytes, 0)));
+    await log.append('control', CONTROL_PARTITION, bytes, 0);
+    // At once, so that whoever told us sees it; when it is read again, it changes nothing.
+    this.timeline.control.apply(record);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#timer !== undefined || this.#isStopped) return;
+    const pause = Math.max(REFRESH_MS, REFRESH_REST * this.#refreshed.tookMs);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#refresh();
+    }, pause);
+    this.#timer.unref();
+  }
+
+  #refreshNow(): void {
+    const { atMs, tookMs } = this.#refreshed;
+    if (performance.now() - atMs >= REFRESH_REST * tookMs) this.#refresh();
+  }
+
+  #refresh(): void {
+    if (!this.timeline.isStale) return;
+    const begin = performance.now();
+    this.#follow(this.timeline.refresh());
+    const atMs = performance.now();
+    this.#refreshed = { atMs, tookMs: atMs - begin };
+  }
+
+  /** Stores what a refresh led to, and then tells of it. */
+  #follow(changes: Refreshed): void {
+    const { anomalies, notices, forgotten } = this.#unsaved;
+    for (const anomaly of changes.anomalies) anomalies.add(anomaly);
+    for (const [id, notice] of changes.notices) notices.set(id, notice);
+    for (const id of changes.forgotten) forgotten.add(id);
+    if (changes.forgotten.length > 0) {
+      for (const anomaly of anomalies) if (forgotten.has(anomaly.id)) anomalies.delete(anomaly);
+    }
+    void this.#saveForSure().then(
+      () => this.#announce(changes),
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #announce({ anomalies, incidents }: Refreshed): void {
+    const { timeline } = this;
+    for (const anomaly of anomalies) {
+      const { tenant } = anomaly;
+      this.#stream.publish({ name: 'anomaly', tenant, row: anomalyRow(anomaly, timeline) });
+    }
+    for (const incident of incidents) {
+      const { tenant } = incident;
+      this.#stream.publish({ name: 'incident', tenant, row: incidentRow(incident, timeline) });
+    }
+    this.#alerts.wake();
+  }
+
+  /** A store that is away comes back: decisions wait for it, and nobody hears of them before. */
+  async #saveForSure(): Promise<void> {
+    for (let pause = RETRY_MS_MIN; ; pause = Math.min(2 * pause, RETRY_MS_MAX)) {
+      try {
+        await this.#save();
+        return;
+      } catch (error) {
+        if (!(error instanceof OperatingError && error.retryable) || this.#isStopped) throw error;
+        const { logger } = this.#parts;
+        logger.warn({ code: error.code, err: error }, 'Decisions not stored; trying again');
+        await sleep(pause);
+      }
+    }
+  }
+
+  /** One after another, so that an older value never replaces a newer one. */
+  #save(): Promise<void> {
+    const turn = this.#saving.catch(() => {}).then(() => this.#saveOnce()); // each caller hears of its own failure
+    this.#saving = turn;
+    return turn;
+  }
+
+  async #saveOnce(): Promise<void> {
+    const writing = this.#unsaved;
+    this.#unsaved = { anomalies: new Set(), notices: new Map(), forgotten: new Set() };
+    try {
+      await save(this.#parts.store, writing);
+    } catch (error) {
+      const { anomalies, notices, forgotten } = this.#unsaved;
+      for (const anomaly of writing.anomalies) anomalies.add(anomaly);
+      for (const [id, notice] of writing.notices) if (!notices.has(id)) notices.set(id, notice);
+      for (const id of writing.forgotten) forgotten.add(id);
+      throw error;
+    }
   }
 
   /** Of the whole process for its operator, of what is its own for a tenant. */
   async #status(tenant: string | undefined, withHash: boolean): Promise<object> {
     const { describe, log, series } = this.#parts;
+    const { anomalies, notices, control, nowMs } = this.timeline;
     if (tenant !== undefined && tenant !== ONLY_TENANT) {
-      const anomalies = this.#anomalies.list(tenant).length;
-      return { tenant, anomalies, ...(await series?.count(tenant)) };
+      return {
+        tenant,
+        anomalies: anomalies.ordered(tenant).length,
+        ...(await series?.count(tenant)),
+      };
     }
+    this.#refreshNow();
+    const { mode, budget } = notices.settings;
     return {
       ...describe(),
       logId: log.id,
-      anomalies: this.#anomalies.count,
+      anomalies: anomalies.count,
+      incidents: [...this.timeline.incidents()].length,
+      alerts: {
+        mode,
+        isShadow: notices.isShadow(nowMs, anomalies.firstMs),
+        budget,
+        notifiedLastDay: notices.notifiedWithin(1, nowMs),
+        notifiedLastWeek: notices.notifiedWithin(BUDGET_DAYS, nowMs),
+      },
+      control: control.counts,
       partitions: await series?.status(withHash),
     };
   }
-
-  #list(query: Query, tenant: string): object {
-    const matches = anyOf(listOf(query['match[]']));
-    const state = single(query, 'state');
-    if (state !== undefined && state !== 'open' && state !== 'closed') {
-      throw new BadQuery(`state is ${JSON.stringify(state)}, expected open or closed`);
-    }
-    const start = timeOf(query, 'start') ?? Number.NEGATIVE_INFINITY;
-    const end = timeOf(query, 'end') ?? Number.POSITIVE_INFINITY;
-    const limit = limitOf(query);
-    const cursor = single(query, 'cursor');
-    const all = this.#anomalies
-      .list(tenant)
-      .filter(
-        (anomaly) =>
-          (state === undefined || anomaly.state === state) &&
-          anomaly.onsetMs <= end &&
-          (anomaly.endMs ?? Number.POSITIVE_INFINITY) >= start &&
-          matches(anomaly.labels),
-      );
-    const from = cursor === undefined ? 0 : all.findIndex(({ id }) => id === cursor);
-    if (from < 0)
-      throw new BadQuery('cursor names an anomaly that is no longer listed; begin again');
-    const next = all[from + limit];
-    return {
-      anomalies: all.slice(from, from + limit).map(rowOf),
-      ...(next === undefined ? {} : { cursor: next.id }),
-    };
-  }
-}
-
-function rowOf(anomaly: Anomaly): object {
-  const { id, fingerprint, series, state, score, value, expected, lower, upper, cause } = anomaly;
-  return {
-    id,
-    series,
-    labels: Object.fromEntries(anomaly.labels.map((label) => [label.name, label.value])),
-    fingerprint,
-    state,
-    onset: time(anomaly.onsetMs),
-    peak: time(anomaly.peakMs),
-    end: anomaly.endMs === undefined ? null : time(anomaly.endMs),
-    score,
-    value,
-    expected,
-    lower,
-    upper,
-    cause,
-    verdict: 'unchecked',
-    explanation: explain(anomaly),
-  };
-}
-
-async function answer(reply: HttpReply, work: () => object | Promise<object>): Promise<HttpReply> {
-  try {
-    return reply.send(await work());
-  } catch (error) {
-    if (!(error instanceof BadMatcher || error instanceof BadQuery)) throw error;
-    return reply.code(400).type(PLAIN).send(`${error.message}\n`);
-  }
-}
-
-function missing(reply: HttpReply, what: string): HttpReply {
-  return reply.code(404).type(PLAIN).send(`No such ${what} is known here\n`);
-}
-
-function single(query: Query, name: string): string | undefined {
-  const values = listOf(query[name]);
-  if (values.length > 1) throw new BadQuery(`${name} is given ${values.length} times`);
-  return values[0];
-}
-
-function limitOf(query: Query): number {
-  const text = single(query, 'limit') ?? '100';
-  const limit = Number(text);
-  if (!Number.isInteger(limit) || limit < 1 || limit > PAGE_ROWS_MAX) {
-    throw new BadQuery(`limit is ${JSON.stringify(text)}, expected 1 to ${PAGE_ROWS_MAX}`);
-  }
-  return limit;
-}
-
-/** RFC 3339 or seconds since the epoch, as Prometheus takes them. */
-function timeOf(query: Query, name: string): number | undefined {
-  const text = single(query, name);
-  if (text === undefined) return undefined;
-  const ms = /^-?[0-9.]+$/.test(text) ? Number(text) * 1000 : Date.parse(text);
-  if (Number.isNaN(ms)) {
-    throw new BadQuery(
-      `${name} is ${JSON.stringify(text)}, expected RFC 3339 or seconds since 1970`,
-    );
-  }
-  return ms;
 }

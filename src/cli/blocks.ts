@@ -1,7 +1,8 @@
 // The blocks for prometheus.yml that commands print: where to send samples and where to scrape gauges. honor_labels is
 // always there: without it Prometheus renames the job and instance of the series that a gauge speaks about.
 
-import type { CredentialSettings, Settings } from '../config.js';
+import type { Settings } from '../config.js';
+import type { CredentialSettings } from '../config-auth.js';
 import type { PathGroup } from '../path-groups.js';
 
 export interface Queue {

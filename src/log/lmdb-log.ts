@@ -11,6 +11,7 @@
 
 import { strict as assert } from 'node:assert';
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { DataDir, Values } from '../data-dir.js';
 import { OperatingError } from '../errors.js';
 import { APPEND_BYTES_MAX, RECORD_BYTES_MAX } from '../limits.js';
@@ -142,6 +143,8 @@ export class LmdbLog implements Log {
     this.#settings = parts.settings;
     this.#names = parts.names;
     this.#lanes = parts.lanes;
+    // Each partition of each subscription waits on it.
+    setMaxListeners(0, this.#closing.signal);
   }
 
   /**

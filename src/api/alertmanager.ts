@@ -1,0 +1,182 @@
+// Sends incidents to Alertmanagers (API v2, https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml). An
+// Alertmanager forgets what it does not hear of again, so what fires is sent every minute and is good for four; what has
+// ended is sent until the receiver has taken it. Each receiver stands for itself: one that is away, slow or refuses
+// costs the others nothing, and nothing waits for it. Alerts keep their labels, so after a restart they are the same ones.
+
+import type { Logger } from '../http-server.js';
+import {
+  ALERT_ANSWER_MS_MAX,
+  ALERT_GOOD_MS,
+  ALERT_RESEND_MS,
+  ALERTS_PER_REQUEST,
+  ALERTS_RESOLVED_MAX,
+} from '../limits.js';
+
+/** How often the receivers are looked after; a change is sent at once. */
+const TICK_MS = 5_000;
+
+export interface Alert {
+  /** Stable: the same incident has the same key for good. */
+  key: string;
+  labels: Readonly<Record<string, string>>;
+  annotations: Readonly<Record<string, string>>;
+  startsMs: number;
+}
+
+export type SendOutcome = 'accepted' | 'refused' | 'failed' | 'dropped';
+
+interface Receiver {
+  url: URL;
+  /** Key → when it was last taken. */
+  sent: Map<string, number>;
+  /** Ended, and not yet taken. */
+  resolved: Map<string, { alert: Alert; endsMs: number }>;
+  sending: Promise<void> | undefined;
+  isAway: boolean;
+}
+
+export interface AlertSenderParts {
+  urls: readonly string[];
+  /** What fires now. */
+  firing: () => readonly Alert[];
+  clock: () => number;
+  logger: Logger;
+}
+
+export class AlertSender {
+  readonly counts: Record<SendOutcome, number> = { accepted: 0, refused: 0, failed: 0, dropped: 0 };
+  readonly #parts: AlertSenderParts;
+  readonly #receivers: readonly Receiver[];
+  readonly #stopping = new AbortController();
+  /** What fired when it was last looked at. */
+  #known = new Map<string, Alert>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: AlertSenderParts) {
+    this.#parts = parts;
+    this.#receivers = parts.urls.map((url) => ({
+      url: new URL(`${url.replace(/\/+$/, '')}/api/v2/alerts`),
+      sent: new Map(),
+      resolved: new Map(),
+      sending: undefined,
+      isAway: false,
+    }));
+  }
+
+  start(): void {
+    if (this.#receivers.length === 0) return;
+    this.#timer = setInterval(() => this.wake(), TICK_MS);
+    this.#timer.unref();
+    this.wake();
+  }
+
+  /** Something may have changed. */
+  wake(): void {
+    if (this.#receivers.length === 0 || this.#stopping.signal.aborted) return;
+    const firing = new Map(this.#parts.firing().map((alert) => [alert.key, alert]));
+    const endsMs = this.#parts.clock();
+    for (const receiver of this.#receivers) {
+      for (const [key, alert] of this.#known) {
+        // Of what it never took, it need not hear the end.
+        if (!firing.has(key) && receiver.sent.delete(key)) this.#resolve(receiver, alert, endsMs);
+      }
+      for (const key of firing.keys()) receiver.resolved.delete(key);
+    }
+    this.#known = firing;
+    for (const receiver of this.#receivers) {
+      receiver.sending ??= this.#send(receiver).finally(() => {
+        receiver.sending = undefined;
+      });
+    }
+  }
+
+  /** What is under way is given up: a receiver hears of it from the next process. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#stopping.abort();
+    await Promise.all(this.#receivers.map(({ sending }) => sending));
+  }
+
+  #resolve(receiver: Receiver, alert: Alert, endsMs: number): void {
+    receiver.resolved.set(alert.key, { alert, endsMs });
+    if (receiver.resolved.size <= ALERTS_RESOLVED_MAX) return;
+    const [oldest] = receiver.resolved.keys();
+    receiver.resolved.delete(oldest as string);
+    this.counts.dropped++;
+  }
+
+  /** Never rejects. */
+  async #send(receiver: Receiver): Promise<void> {
+    for (;;) {
+      const now = this.#parts.clock();
+      for (const [key, { endsMs }] of receiver.resolved) {
+        // By itself the receiver lets an alert end after this time.
+        if (now - endsMs <= ALERT_GOOD_MS) continue;
+        receiver.resolved.delete(key);
+        this.counts.dropped++;
+      }
+      const due = [...this.#known.values()].filter(
+        ({ key }) => now - (receiver.sent.get(key) ?? Number.NEGATIVE_INFINITY) >= ALERT_RESEND_MS,
+      );
+      const batch = [
+        ...[...receiver.resolved.values()].map(({ alert, endsMs }) => ({ alert, endsMs })),
+        ...due.map((alert) => ({ alert, endsMs: undefined })),
+      ].slice(0, ALERTS_PER_REQUEST);
+      if (batch.length === 0) return;
+      const outcome = await this.#post(receiver, batch, now);
+      this.counts[outcome] += batch.length;
+      if (outcome === 'failed') return;
+      for (const { alert, endsMs } of batch) {
+        // What was refused is not sent again before its time: it would be refused again.
+        if (endsMs === undefined) receiver.sent.set(alert.key, now);
+        else receiver.resolved.delete(alert.key);
+      }
+    }
+  }
+
+  async #post(
+    receiver: Receiver,
+    batch: readonly { alert: Alert; endsMs: number | undefined }[],
+    now: number,
+  ): Promise<SendOutcome> {
+    const body = batch.map(({ alert, endsMs }) => ({
+      labels: alert.labels,
+      annotations: alert.annotations,
+      startsAt: new Date(alert.startsMs).toISOString(),
+      endsAt: new Date(endsMs ?? now + ALERT_GOOD_MS).toISOString(),
+    }));
+    let problem: string;
+    try {
+      const answer = await fetch(receiver.url, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify(body),
+        redirect: 'error',
+        signal: AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(ALERT_ANSWER_MS_MAX)]),
+      });
+      await answer.body?.cancel();
+      if (answer.ok) {
+        if (receiver.isAway) this.#parts.logger.info(where(receiver), 'Alertmanager is back');
+        receiver.isAway = false;
+        return 'accepted';
+      }
+      problem = `answered ${answer.status}`;
+      if (answer.status < 500 && answer.status !== 429) {
+        this.#parts.logger.error({ ...where(receiver), problem }, 'Alertmanager refuses alerts');
+        return 'refused';
+      }
+    } catch (error) {
+      // TypeError: nobody there, or the connection broke; TimeoutError; AbortError when we stop.
+      problem = String((error as Error).cause ?? error);
+    }
+    if (!receiver.isAway && !this.#stopping.signal.aborted) {
+      this.#parts.logger.warn({ ...where(receiver), problem }, 'Cannot send alerts; trying again');
+    }
+    receiver.isAway = true;
+    return 'failed';
+  }
+}
+
+function where({ url }: Receiver): { alertmanager: string } {
+  return { alertmanager: url.origin };
+}

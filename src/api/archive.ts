@@ -1,0 +1,141 @@
+// Keeps anomalies and decisions in the state store, so that they outlive the candidates log and restarts. What changed is
+// written first and the position of the log last: after a crash some candidates are folded in again, which changes
+// nothing.
+//
+//   anomaly/<id>.                    Anomaly (proto/anomaly.proto); the dot ends the id, for deletion is by prefix
+//   notice/<anomaly id>.             Notice
+//   fold/<partition>                 FoldPosition
+
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import {
+  AnomalySchema,
+  type FoldPosition,
+  FoldPositionSchema,
+  type Notice,
+  NoticeSchema,
+} from '../gen/anomaly_pb.js';
+import { Cause } from '../gen/candidate_pb.js';
+import { fingerprintText } from '../series.js';
+import type { StateStore } from '../state/state-store.js';
+import { type Anomaly, causeName } from './anomalies.js';
+
+const ANOMALY = 'anomaly/';
+const NOTICE = 'notice/';
+/** Values read or written before others have their turn. */
+const VALUES_PER_TURN = 500;
+
+export async function loadAnomalies(
+  store: StateStore,
+  take: (anomaly: Anomaly) => void,
+): Promise<void> {
+  await each(store, ANOMALY, (bytes) => take(anomalyOf(bytes)));
+}
+
+export async function loadNotices(
+  store: StateStore,
+  take: (notice: Notice) => void,
+): Promise<void> {
+  await each(store, NOTICE, (bytes) => take(fromBinary(NoticeSchema, bytes)));
+}
+
+export async function loadPosition(
+  store: StateStore,
+  partition: number,
+): Promise<FoldPosition | undefined> {
+  const bytes = await store.get(`fold/${partition}`);
+  return bytes === undefined ? undefined : fromBinary(FoldPositionSchema, bytes);
+}
+
+export async function savePosition(
+  store: StateStore,
+  partition: number,
+  position: { logId: string; next: number; firstMs: number; newestMs: number },
+): Promise<void> {
+  const { logId, next, firstMs, newestMs } = position;
+  const message = create(FoldPositionSchema, {
+    logId,
+    next: BigInt(next),
+    ...(Number.isFinite(firstMs) && { firstMs: BigInt(firstMs) }),
+    ...(Number.isFinite(newestMs) && { newestMs: BigInt(newestMs) }),
+  });
+  await store.put(`fold/${partition}`, toBinary(FoldPositionSchema, message));
+}
+
+export interface Changes {
+  anomalies: Iterable<Anomaly>;
+  notices: ReadonlyMap<string, Notice>;
+  /** Ids of anomalies; what was decided of them goes with them. */
+  forgotten: Iterable<string>;
+}
+
+/** Resolves once everything is durable. */
+export async function save(store: StateStore, changes: Changes): Promise<void> {
+  let writing: Promise<void>[] = [];
+  const settle = async (limit: number) => {
+    if (writing.length < limit) return;
+    await Promise.all(writing);
+    writing = [];
+  };
+  for (const id of changes.forgotten) {
+    writing.push(store.deleteAll(`${ANOMALY}${id}.`), store.deleteAll(`${NOTICE}${id}.`));
+    await settle(VALUES_PER_TURN);
+  }
+  for (const anomaly of changes.anomalies) {
+    writing.push(store.put(`${ANOMALY}${anomaly.id}.`, bytesOf(anomaly)));
+    await settle(VALUES_PER_TURN);
+  }
+  for (const [id, notice] of changes.notices) {
+    writing.push(store.put(`${NOTICE}${id}.`, toBinary(NoticeSchema, notice)));
+    await settle(VALUES_PER_TURN);
+  }
+  await settle(0);
+}
+
+async function each(
+  store: StateStore,
+  prefix: string,
+  take: (bytes: Uint8Array) => void,
+): Promise<void> {
+  for (const key of await store.list(prefix)) {
+    const bytes = await store.get(key);
+    if (bytes !== undefined) take(bytes);
+  }
+}
+
+function bytesOf(anomaly: Anomaly): Uint8Array {
+  const { tenant, fingerprint, labels, cause, endMs, onsetMs, peakMs } = anomaly;
+  const { score, value, expected, lower, upper } = anomaly;
+  return toBinary(
+    AnomalySchema,
+    create(AnomalySchema, {
+      tenant,
+      fingerprint: BigInt(`0x${fingerprint}`),
+      onsetMs: BigInt(onsetMs),
+      peakMs: BigInt(peakMs),
+      ...{ score, value, expected, lower, upper },
+      cause: Cause[cause.toUpperCase() as keyof typeof Cause],
+      ...(endMs !== undefined && { endMs: BigInt(endMs) }),
+      label: labels.map(({ name, value }) => ({ name, value })),
+    }),
+  );
+}
+
+function anomalyOf(bytes: Uint8Array): Anomaly {
+  const kept = fromBinary(AnomalySchema, bytes);
+  const { tenant, score, value, expected, lower, upper } = kept;
+  const low = Number(kept.fingerprint & 0xffffffffn);
+  const fingerprint = fingerprintText(low, Number(kept.fingerprint >> 32n));
+  const onsetMs = Number(kept.onsetMs);
+  return {
+    id: `${fingerprint}-${onsetMs}`,
+    tenant,
+    fingerprint,
+    labels: kept.label.map(({ name, value: text }) => ({ name, value: text })),
+    onsetMs,
+    peakMs: Number(kept.peakMs),
+    ...{ score, value, expected, lower, upper },
+    cause: causeName(kept.cause),
+    endMs: kept.endMs === undefined ? undefined : Number(kept.endMs),
+    previousId: undefined,
+  };
+}
