@@ -3,6 +3,7 @@
 
 import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
+import type { SeriesSource } from './api/rest-series.js';
 import { durationMs, type Settings, sizeBytes } from './config.js';
 import { Guard } from './guard.js';
 import { type Check, healthRoutes } from './health.js';
@@ -10,6 +11,7 @@ import { createHttpServer, type HttpServer, type Logger, listen } from './http-s
 import type { Log } from './log/log.js';
 import { memoryAllowance, seriesCeiling } from './memory-limit.js';
 import { createMetrics, type Metrics } from './metrics.js';
+import type { FamilySharing } from './receiver/family-sharing.js';
 import type { DecoderSettings, ReplicaClaim } from './receiver/wasm-decoder.js';
 import { keepReceiverState } from './receiver-state.js';
 import { createReloader, type Reloaded, type Step } from './reload.js';
@@ -19,6 +21,7 @@ import { settleCeiling } from './series-ceiling.js';
 import { isLoopback, listenAddress } from './settings-rules.js';
 import type { StateStore } from './state/state-store.js';
 import { openStorage, type Storage } from './storage.js';
+import { ONLY_TENANT } from './tenant.js';
 import { version } from './version.js';
 import { openWaitingRoom } from './waiting-room.js';
 import { loadWasm } from './wasm-files.js';
@@ -110,6 +113,7 @@ async function compose(
   if (settings.roles.includes('receiver')) await addReceiver(site);
   const scorer = settings.roles.includes('scorer') ? await createScorer(site) : undefined;
   if (settings.roles.includes('api')) await addApi(site, scorer);
+  else if (scorer !== undefined) await addSeriesRoutes(site, scorer);
   healthRoutes(server, site.checks);
   scrapeRoutes(server, metrics, scorer?.gauges);
   if (scorer !== undefined) {
@@ -211,8 +215,19 @@ async function addReceiver(site: Site): Promise<void> {
     return new WasmDecoder(module, decoderSettings);
   };
   let decoder = decoderOf(settings);
-  const receiver = createReceiver({ log, decoder, metrics, logger, clock, replicas });
+  let sharing: FamilySharing | undefined;
+  const receiver = createReceiver({
+    ...{ log, decoder, metrics, logger, clock, replicas },
+    onFamilyNews: (body, tenant) => sharing?.tell(body, tenant),
+  });
   receiver.routes(site.server);
+  if (settings.log.kind === 'kafka') {
+    const { FamilySharing } = await import('./receiver/family-sharing.js');
+    const learn = (body: Uint8Array, tenant: string) => receiver.learnFamilies(body, tenant);
+    sharing = new FamilySharing({ log, logger, clock, learn });
+    await sharing.start();
+    site.undo.push(() => sharing?.stop() ?? Promise.resolve());
+  }
   site.steps.push({
     keys: INGEST_KEYS,
     // A new decoder knows no series: each is judged by the new rules, and announced again.
@@ -303,9 +318,39 @@ async function seriesMaxOf({ log, settings, logger }: Site, store: StateStore): 
   return perPartition;
 }
 
+async function seriesOf(scorer: Scorer): Promise<SeriesSource> {
+  const { countSeries, findSeries, pageOfSeries } = await import('./scorer/series-view.js');
+  return {
+    page: (query) => pageOfSeries(scorer.partitions(), query),
+    find: (wanted) => findSeries(scorer.partitions(), wanted),
+    count: (tenant) => countSeries(scorer.partitions(), tenant),
+    status: (withHash) => scorer.status(withHash),
+  };
+}
+
+/** A scorer without an api beside it answers for its own series: nobody else can. */
+async function addSeriesRoutes({ server, settings, logger }: Site, scorer: Scorer): Promise<void> {
+  const { seriesRoutes, statusRoute } = await import('./api/rest-series.js');
+  const { answerError } = await import('./api/query.js');
+  const series = await seriesOf(scorer);
+  void server.register(
+    async (scope) => {
+      scope.setErrorHandler((error: Parameters<typeof answerError>[0], request, reply) =>
+        answerError(error, { route: request.routeOptions.url, reply, logger }),
+      );
+      seriesRoutes(scope, series);
+      statusRoute(scope, async (tenant, withHash) =>
+        tenant === undefined || tenant === ONLY_TENANT
+          ? { version: version(), roles: settings.roles, partitions: await series.status(withHash) }
+          : { tenant, ...(await series.count(tenant)) },
+      );
+    },
+    { prefix: '/anomaly/v1' },
+  );
+}
+
 async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
   const { Api } = await import('./api/api.js');
-  const { countSeries, findSeries, pageOfSeries } = await import('./scorer/series-view.js');
   const { log, storage, metrics, logger, clock, settings } = site;
   const store = storage.own;
   assert(store !== undefined, 'an api has a volume for its anomalies');
@@ -318,14 +363,7 @@ async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
       alerts: alertsOf(settings),
       alertmanagers: settings.alerts.alertmanagers,
     },
-    ...(scorer !== undefined && {
-      series: {
-        page: (query) => pageOfSeries(scorer.partitions(), query),
-        find: (wanted) => findSeries(scorer.partitions(), wanted),
-        count: (tenant) => countSeries(scorer.partitions(), tenant),
-        status: (withHash) => scorer.status(withHash),
-      },
-    }),
+    ...(scorer !== undefined && { series: await seriesOf(scorer) }),
     describe: () => ({
       version: version(),
       roles: settings.roles,

@@ -266,3 +266,5 @@ export const ALERTS_PER_REQUEST = 64;
 export const ALERTS_RESOLVED_MAX = 1_024;
 /** Receivers of alerts; each gets every alert. */
 export const ALERTMANAGERS_MAX = 8;
+/** Families of metrics that one control record tells other receivers of: 100 bytes each, well below CONTROL_BYTES_MAX. */
+export const FAMILIES_PER_RECORD = 500;

@@ -24,6 +24,8 @@ export interface Storage {
   /** Deletes what retention no longer keeps, except what a restart from `keepFrom` reads again. */
   trim(partition: number, keepFrom: number): Promise<void>;
   checks: Check[];
+  /** Scorers that are at work on this log now; on an embedded one there can be no other. */
+  scorersAtWork(): Promise<number>;
   /** Rejects when nothing can be written any more. */
   failed: Promise<void>;
   close(): Promise<void>;
@@ -35,6 +37,8 @@ export interface Around {
   metrics: Metrics;
   /** Told what is waited for, again and again, while the log is away at the start. */
   onWait?: (reason: string) => void;
+  /** Ends that waiting. */
+  signal?: AbortSignal;
 }
 
 /** Rejects with an OperatingError that names cause and fix; then nothing is left open. */
@@ -64,6 +68,7 @@ async function openEmbedded(settings: Settings, around: Around): Promise<Storage
       checkpoints: store,
       own: store,
       checks: [],
+      scorersAtWork: async () => 0,
       failed: dir.failed,
       async trim(partition, keepFrom) {
         const { passed } = await log.trim('samples', partition, keepFrom);
@@ -95,9 +100,10 @@ async function openVolume(settings: Settings, { metrics }: Around): Promise<Data
 }
 
 async function openOnKafka(settings: Settings, around: Around): Promise<Storage> {
-  const { logger, clock, metrics, onWait } = around;
+  const { logger, clock, metrics, onWait, signal } = around;
   const { kafkaConnection, kafkaLogSettings } = await import('./kafka-settings.js');
   const { openKafkaLog } = await import('./log/kafka-log.js');
+  const { SCORER_GROUP } = await import('./scorer/scorer.js');
   const closing: (() => Promise<void>)[] = [];
   const close = async () => {
     for (const step of closing.reverse()) await step();
@@ -107,6 +113,7 @@ async function openOnKafka(settings: Settings, around: Around): Promise<Storage>
       logger,
       clock,
       ...(onWait !== undefined && { onWaiting: onWait }),
+      ...(signal !== undefined && { signal }),
     });
     closing.push(() => log.close());
     observeTroubles(metrics, log.counters);
@@ -144,6 +151,7 @@ async function openOnKafka(settings: Settings, around: Around): Promise<Storage>
       ...(checkpoints !== undefined && { checkpoints }),
       ...(own !== undefined && { own }),
       checks,
+      scorersAtWork: () => log.membersOf(SCORER_GROUP),
       failed: dir?.failed ?? new Promise<void>(() => {}),
       // The brokers delete what is older than log.retentionAge, read or not.
       trim: async () => {},

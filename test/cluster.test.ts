@@ -3,7 +3,10 @@
 // with three brokers that are killed too, is bench/cluster-kill.bench.ts.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { MetricMetadata_MetricType, WriteRequestSchema } from '../src/gen/remote_write_v1_pb.js';
+import { MetricType, SampleBlockSchema } from '../src/gen/sample_block_pb.js';
 import { openKafkaLog } from '../src/log/kafka-log.js';
 import type { Log } from '../src/log/log.js';
 import {
@@ -11,12 +14,14 @@ import {
   loggedCandidates,
   missingSamples,
   openCluster,
+  readWholeLog,
   referenceRun,
 } from './cluster.js';
 import { type Load, startLoad } from './cluster-load.js';
 import { type KafkaPeers, startKafka } from './kafka-peers.js';
 import { endPrograms, eventually } from './programs.js';
 import { randomOf } from './random.js';
+import { compress, openSender, type Sender, writeBody } from './remote-write-sender.js';
 
 const SEED = Number(process.env['TREELINE_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 const PARTITIONS = 8;
@@ -76,7 +81,7 @@ test('whoever is killed, nothing acknowledged is lost and nothing is scored othe
   expect(load.retries()).toBeGreaterThan(0);
   expect(load.steps()).toBeGreaterThan(400);
   const rows = await cluster.atRest();
-  const log = await openLog();
+  const log = await openLog('kills');
   try {
     const sent = { acknowledged: load.acknowledged, series: load.series, firstMs: FIRST_MS };
     const { missing, foreign } = await missingSamples(log, sent);
@@ -89,6 +94,48 @@ test('whoever is killed, nothing acknowledged is lost and nothing is scored othe
     await log.close();
     await cluster.stopAll();
   }
+});
+
+test('types that one receiver learns from metadata are announced by the other', {
+  timeout: 120_000,
+}, async () => {
+  const cluster = openCluster({
+    brokers: kafka.brokers,
+    partitions: PARTITIONS,
+    seriesMax: SERIES_MAX,
+    replication: 1,
+    args: ['--log-prefix', 'types'],
+  });
+  await cluster.add('receiver', 2);
+  const [first, second] = cluster.members.map(({ url }) => openSender(url));
+  const send = (sender: Sender | undefined, body: Uint8Array) =>
+    eventually('an answer', 60_000, async () => {
+      const answer = await sender!.send(body).catch(() => undefined);
+      return answer?.status === 204 ? true : undefined;
+    });
+  const labels = { __name__: 'oddly_named', instance: 'a:1', job: 'x' };
+  const at = Date.now() - 60_000;
+  await send(second, writeBody([{ labels, points: [[at, 1]] }]));
+  const request = create(WriteRequestSchema, {
+    metadata: [{ type: MetricMetadata_MetricType.COUNTER, metricFamilyName: 'oddly_named' }],
+  });
+  await send(first, compress(toBinary(WriteRequestSchema, request)));
+  const log = await openLog('types');
+  let next = at;
+  const types = await eventually('the type to be announced', 30_000, async () => {
+    next += 100;
+    await send(second, writeBody([{ labels, points: [[next, 2]] }]));
+    const announced: MetricType[] = [];
+    await readWholeLog(log, 'samples', (record) => {
+      for (const { type } of fromBinary(SampleBlockSchema, record).series) announced.push(type);
+    });
+    return announced.includes(MetricType.COUNTER) ? announced : undefined;
+  });
+  expect(types[0]).toBe(MetricType.UNSPECIFIED);
+  first?.close();
+  second?.close();
+  await log.close();
+  for (const member of cluster.members) await cluster.stop(member);
 });
 
 function loadOf(cluster: Cluster): Load {
@@ -107,10 +154,10 @@ function loadOf(cluster: Cluster): Load {
   });
 }
 
-function openLog(): Promise<Log> {
+function openLog(prefix: string): Promise<Log> {
   const settings = {
     connection: { brokers: kafka.brokers },
-    prefix: 'kills',
+    prefix,
     partitions: PARTITIONS,
     partitionBy: [['namespace', 'pod'], ['instance']],
     replication: 1,

@@ -55,9 +55,7 @@ export function openCluster(options: ClusterOptions): Cluster {
   const start = async (member: Member) => {
     const { port, dataDir, role } = find(member);
     const args = [
-      // The api beside it answers for the partitions that are scored here.
-      ...['--roles', role === 'scorer' ? 'scorer,api' : role],
-      ...['--log-kind', 'kafka', '--log-partitions', String(options.partitions)],
+      ...['--roles', role, '--log-kind', 'kafka', '--log-partitions', String(options.partitions)],
       ...['--log-kafka-brokers', options.brokers.join(',')],
       ...['--log-kafka-replication', String(options.replication)],
       ...['--ingest-max-series', String(options.seriesMax), '--logging-level', 'warn'],

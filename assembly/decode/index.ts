@@ -66,7 +66,10 @@ export function decode(bodyBytes: u32, tenantBytes: u32, nowMs: f64, version: u3
   beginIdentities();
   if (version === 1) {
     if (walkRequestOf1(decodedRegion, end, futureAfter) === 0) return -1;
-    if (results().metadata !== 0 && learnFamilies(decodedRegion, end)) beginEpoch();
+    if (results().metadata !== 0 && learnFamilies(decodedRegion, end)) {
+      results().hasFamilyNews = 1;
+      beginEpoch();
+    }
   } else if (walkRequestOf2(decodedRegion, end, futureAfter) === 0) {
     return -1;
   }

@@ -40,6 +40,8 @@ export class Results {
   unclaimed: u32;
   /** 1 when the whole request comes from replicas that are not the elected ones. */
   isAllOut: u32;
+  /** 1 when metadata said something that was not known. */
+  hasFamilyNews: u32;
 }
 
 const COUNTERS: usize = offsetof<Results>();

@@ -26,7 +26,8 @@ const STANDARD_OUTPUT = '-';
 
 export async function stateExport(file: string, options: Options): Promise<void> {
   const { settings } = readSettings(sourcesOf(options));
-  if (!existsSync(join(settings.dataDir, DATA_DIR_MARKER))) {
+  const isOnVolume = settings.checkpoint.store === 'volume';
+  if (isOnVolume && !existsSync(join(settings.dataDir, DATA_DIR_MARKER))) {
     throw new OperatingError(
       'data_dir_other',
       `${resolve(settings.dataDir)} is not a data directory of Treeline; name it with --data-dir`,
@@ -75,17 +76,20 @@ export async function stateImport(file: string, options: Options): Promise<void>
   }
   const { settings } = readSettings(sourcesOf(options));
   const source = fileSource(file);
-  const report = await withStorage(settings, ({ log, store }) =>
-    importState(
-      source,
-      {
-        log,
-        store,
-        layout: layoutOfForest(),
-        place: seriesPlacement(log.partitions, settings.ingest.partitionBy),
-      },
-      { force: options['force'] === true },
-    ),
+  const report = await withStorage(
+    settings,
+    ({ log, store }) =>
+      importState(
+        source,
+        {
+          log,
+          store,
+          layout: layoutOfForest(),
+          place: seriesPlacement(log.partitions, settings.ingest.partitionBy),
+        },
+        { force: options['force'] === true },
+      ),
+    { alone: true },
   );
   const { head, counts, learnt, leftOut, partitions, begunAnew, recordsPassed } = report;
   const json = { file, ...counts, partitions, leftOut, begunAnew, recordsPassed };

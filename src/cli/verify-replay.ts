@@ -4,12 +4,10 @@
 
 import { createHash } from 'node:crypto';
 import { FOREST_SEED } from '../compose.js';
-import { durationMs, type Settings, sizeBytes } from '../config.js';
-import { openDataDir } from '../data-dir.js';
+import type { Settings } from '../config.js';
 import { OperatingError } from '../errors.js';
 import type { Logger } from '../http-server.js';
 import { READ_BYTES_MAX } from '../limits.js';
-import { openLmdbLog } from '../log/lmdb-log.js';
 import type { Log } from '../log/log.js';
 import {
   type Lineage,
@@ -21,33 +19,15 @@ import {
 import { Partition } from '../scorer/partition.js';
 import { WasmForest } from '../scorer/wasm-forest.js';
 import { writtenCeiling } from '../series-ceiling.js';
-import { openLmdbStore } from '../state/lmdb-store.js';
 import type { StateStore } from '../state/state-store.js';
 import { loadWasm } from '../wasm-files.js';
+import { type Opened, withStorage } from './state-storage.js';
 
 /** Prints a line per partition; rejects when a hash differs. */
 export async function verifyReplay(settings: Settings, logger: Logger): Promise<void> {
-  const dir = await openDataDir(settings.dataDir);
-  const never = { bytesMax: sizeBytes('1000TB'), ageMsMax: durationMs('5000w') };
-  const log = await openLmdbLog(dir, {
-    partitions: settings.log.partitions,
-    retention: { samples: never, candidates: never },
-    clock: Date.now,
+  const different = await withStorage(settings, (opened) => verifyAll(opened, settings, logger), {
+    logger,
   });
-  const store = openLmdbStore(dir);
-  const different: number[] = [];
-  for (let index = 0; index < log.partitions; index++) {
-    const { text, isEqual } = await verify(index, {
-      log,
-      store,
-      logger,
-      seriesMax: (await writtenCeiling(store)) ?? settings.ingest.maxSeries,
-    });
-    process.stdout.write(`partition ${index}: ${text}\n`);
-    if (!isEqual) different.push(index);
-  }
-  await log.close();
-  await dir.close();
   if (different.length > 0) {
     throw new OperatingError(
       'checkpoint_corrupt',
@@ -55,6 +35,22 @@ export async function verifyReplay(settings: Settings, logger: Logger): Promise<
         'log, start with an empty state',
     );
   }
+}
+
+/** The partitions whose hashes differ. */
+async function verifyAll(
+  { log, store }: Opened,
+  settings: Settings,
+  logger: Logger,
+): Promise<number[]> {
+  const different: number[] = [];
+  const seriesMax = (await writtenCeiling(store)) ?? settings.ingest.maxSeries;
+  for (let index = 0; index < log.partitions; index++) {
+    const { text, isEqual } = await verify(index, { log, store, logger, seriesMax });
+    process.stdout.write(`partition ${index}: ${text}\n`);
+    if (!isEqual) different.push(index);
+  }
+  return different;
 }
 
 async function verify(

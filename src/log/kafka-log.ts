@@ -191,6 +191,21 @@ export class KafkaLog implements Log {
     };
   }
 
+  /** How many subscribers share out partitions under this name now. Rejects with an OperatingError. */
+  async membersOf(group: string): Promise<number> {
+    const name = `${this.#settings.prefix}.${group}`;
+    const admin = this.#client.admin();
+    try {
+      await admin.connect();
+      const { groups } = await admin.describeGroups([name]);
+      return groups[0]?.members.length ?? 0;
+    } catch (error) {
+      throw kafkaError(error, `ask who is in the group ${name}`);
+    } finally {
+      await admin.disconnect();
+    }
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

@@ -23,6 +23,8 @@ export interface ReceiverParts {
   metrics: Metrics;
   logger: Logger;
   clock: () => number;
+  /** Told of a request (remote-write 1.0, compressed) whose metadata said something new. */
+  onFamilyNews?: (body: Uint8Array, tenant: string) => void;
   /** Whom the decoder asks about replicas; here only for what is counted. */
   replicas?: Replicas;
 }
@@ -31,6 +33,8 @@ export interface Receiver {
   routes(server: HttpServer): void;
   /** Bytes decoded and not yet durable. */
   waitingBytes(): number;
+  /** Learns types and units from the metadata of a request that another receiver got; its samples are not taken. */
+  learnFamilies(body: Uint8Array, tenant: string): void;
   /** From the next request on. */
   useDecoder(next: WasmDecoder): void;
 }
@@ -75,6 +79,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
       }
       const decoded = decoder.decode(body.bytes, { tenant, nowMs: clock(), version });
       spend(decoded.received);
+      if (decoded.hasFamilyNews) parts.onFamilyNews?.(Buffer.concat(body.chunks), tenant);
       return await append(decoded, { tenant, version });
     } catch (error) {
       if (error instanceof BodyRefused) return { ...refused(error), close: true };
@@ -134,6 +139,10 @@ export function createReceiver(parts: ReceiverParts): Receiver {
 
   return {
     waitingBytes: () => appender.bytes,
+    learnFamilies(body, tenant) {
+      decoder.input(body.length).set(body);
+      decoder.decode(body.length, { tenant, nowMs: clock(), version: 1 });
+    },
     useDecoder(next) {
       decoder = next;
       // It may have been in use before, and what it announced then may have been lost since.

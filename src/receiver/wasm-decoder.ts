@@ -122,11 +122,13 @@ export interface Decoded {
   hasOddFirstSymbol: boolean;
   /** Families and units for which there was no room. */
   familiesLeftOut: number;
+  /** Metadata said something that was not known: the types of series may be others now. */
+  hasFamilyNews: boolean;
   unitsLeftOut: number;
 }
 
 // All in the order of assembly/decode/results.ts, in u32.
-const RESULT_LEFT_OUT = 21;
+const RESULT_LEFT_OUT = 22;
 const RESULT_REJECTED = RESULT_LEFT_OUT + LEFT_OUT.length;
 const RESULT_REJECTED_OTHER = RESULT_REJECTED + 1 + REJECT_REASONS.length;
 const RESULT_FIRST_REJECTS = RESULT_REJECTED_OTHER + 1 + REJECT_REASONS.length;
@@ -315,6 +317,7 @@ export class WasmDecoder {
       hasOddFirstSymbol: words[at + 15] === 1,
       familiesLeftOut: words[at + 16]!,
       unitsLeftOut: words[at + 17]!,
+      hasFamilyNews: words[at + 21] === 1,
     };
   }
 

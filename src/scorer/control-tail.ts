@@ -2,8 +2,9 @@
 // of the same partition, from which it reaches the state. Nothing is applied here. Copies go in order, each until it is
 // durable; what a crash or a second owner makes them come twice, the state drops.
 
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { OperatingError } from '../errors.js';
+import { ControlSchema } from '../gen/control_pb.js';
 import { SampleBlockSchema } from '../gen/sample_block_pb.js';
 import type { Logger } from '../http-server.js';
 import { CONTROL_BYTES_MAX, READ_BYTES_MAX, RETRY_MS_MAX, RETRY_MS_MIN } from '../limits.js';
@@ -119,6 +120,7 @@ export class ControlTail {
           logger.error({ ...labels, offset }, 'A control record is too large; it is left out');
           continue;
         }
+        if (isForReceivers(value)) continue;
         const copy = copyOf(offset, value);
         const append = () => this.#parts.log.append('samples', partition, copy, 0);
         if ((await this.#retrying(signal, append)) === undefined) return;
@@ -149,4 +151,14 @@ export class ControlTail {
 function copyOf(offset: number, record: Uint8Array): Uint8Array {
   const copy = create(SampleBlockSchema, { control: [{ offset: BigInt(offset), record }] });
   return toBinary(SampleBlockSchema, copy);
+}
+
+/** Types reach the state by the announcements of receivers. */
+function isForReceivers(value: Uint8Array): boolean {
+  try {
+    return fromBinary(ControlSchema, value).what.case === 'types';
+  } catch {
+    // Whoever applies its copy says that it cannot be read.
+    return false;
+  }
 }
