@@ -11,11 +11,11 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { projectRoot } from './project-root.js';
 
-const POM = fileURLToPath(new URL('kafka/pom.xml', import.meta.url));
-const SUMS = fileURLToPath(new URL('kafka/SHA256SUMS', import.meta.url));
+const POM = join(projectRoot(), 'test', 'kafka', 'pom.xml');
+const SUMS = join(projectRoot(), 'test', 'kafka', 'SHA256SUMS');
 const COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies';
 const JAVA_VERSION_MIN = 17;
 const FETCH_MS_MAX = 10 * 60_000;

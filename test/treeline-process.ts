@@ -4,7 +4,6 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import {
   type Exit,
   eventually,
@@ -16,6 +15,7 @@ import {
   temporaryDirectory,
   waitUntilReady,
 } from './programs.js';
+import { projectRoot } from './project-root.js';
 
 export const READY_MS_MAX = 30_000;
 const COMMAND_MS_MAX = 120_000;
@@ -197,12 +197,4 @@ export function mainFile(): string {
   const path = join(root, 'dist', 'src', 'main.js');
   if (existsSync(path)) return path;
   throw new Error(`The program has not been built: there is no ${path}; run "npm run build"`);
-}
-
-/** The bench is compiled into dist/, the tests run as they are written. */
-function projectRoot(): string {
-  for (let at = new URL('..', import.meta.url); at.pathname !== '/'; at = new URL('..', at)) {
-    if (existsSync(new URL('package.json', at))) return fileURLToPath(at);
-  }
-  throw new Error('package.json is above no folder of this file');
 }
