@@ -228,15 +228,15 @@ export class LmdbLog implements Log {
     const nowMs = performance.now();
     if (nowMs - this.#disk.checkedMs < DISK_CHECK_MS) return;
     this.#disk.checkedMs = nowMs;
-    const looking = this.#dir.freeBytes().then(
-      (free) => {
+    const looking = this.#dir
+      .freeBytes()
+      .then((free) => {
         this.#disk.isFull = free + this.#dir.reusableBytes() < DISK_RESERVE_BYTES;
-      },
-      () => {
-        // statfs may fail for a moment on a network file system: the last answer stands, writes
-        // tell the truth.
-      },
-    );
+      })
+      .catch(() => {
+        // statfs may fail for a moment on a network file system, and an environment whose flush failed
+        // can no longer be read: the last answer stands, writes tell the truth.
+      });
     this.#settling.add(looking);
     void looking.finally(() => this.#settling.delete(looking));
   }
