@@ -28,7 +28,7 @@ const STEP_MS = 15_000;
 const WARM_STEPS = 10;
 const STEPS = isSmoke ? 10 : Math.ceil(3_000_000 / SERIES);
 const FIRST_MS = Date.UTC(2026, 0, 5);
-const REST_MS_MAX = 300_000;
+const REST_MS_MAX = 120_000;
 
 const kafka = await startKafka();
 const directory = temporaryDirectory('kafka-bench');
@@ -145,9 +145,15 @@ function send(treeline: Treeline, from: number, steps: number): Promise<LoadRepo
 
 /** Resolves when so many samples have an outcome. */
 async function scored(treeline: Treeline, samples: number): Promise<void> {
-  await eventually(`${samples} samples to be scored`, REST_MS_MAX, async () => {
+  let seen = 0;
+  const all = eventually(`${samples} samples to be scored`, REST_MS_MAX, async () => {
     const readings = await treeline.metrics().catch(() => []);
-    return (readingOf(readings, 'treeline_samples_total') ?? 0) >= samples ? true : undefined;
+    seen = readingOf(readings, 'treeline_samples_total') ?? seen;
+    return seen >= samples ? true : undefined;
+  });
+  await all.catch((error: Error) => {
+    const said = treeline.program.stderr().slice(-2_000);
+    throw new Error(`${error.message}: ${seen} were\n${said}`);
   });
 }
 
