@@ -9,7 +9,7 @@ import { Guard } from './guard.js';
 import { type Check, healthRoutes } from './health.js';
 import { createHttpServer, type HttpServer, type Logger, listen } from './http-server.js';
 import type { Log } from './log/log.js';
-import { memoryAllowance, seriesCeiling } from './memory-limit.js';
+import { memoryAllowance, observeMemory, seriesCeiling } from './memory-limit.js';
 import { createMetrics, type Metrics } from './metrics.js';
 import type { FamilySharing } from './receiver/family-sharing.js';
 import type { DecoderSettings, ReplicaClaim } from './receiver/wasm-decoder.js';
@@ -97,6 +97,7 @@ async function compose(
   const { logger, undo } = around;
   const guard = new Guard(settings, around);
   const metrics = createMetrics(version());
+  observeMemory(metrics, await memoryAllowance());
   const storage = await storageOf(settings, { ...around, metrics, guard });
   const { judge, tls } = guard;
   const server = createHttpServer({ metrics, logger, judge, ...(tls !== undefined && { tls }) });

@@ -10,6 +10,7 @@ interface Meaning {
 
 const MEANINGS = {
   address_in_use: { retryable: false, status: 500 },
+  api_unreachable: { retryable: true, status: 502 },
   checkpoint_corrupt: { retryable: false, status: 500 },
   config_invalid: { retryable: false, status: 500 },
   data_dir_locked: { retryable: false, status: 500 },

@@ -268,3 +268,8 @@ export const ALERTS_RESOLVED_MAX = 1_024;
 export const ALERTMANAGERS_MAX = 8;
 /** Families of metrics that one control record tells other receivers of: 100 bytes each, well below CONTROL_BYTES_MAX. */
 export const FAMILIES_PER_RECORD = 500;
+/** What `treeline report` reads: as far back as anomalies are kept, and firings of 300 bytes, 30 MB. */
+export const REPORT_LAST_MS_MAX = 90 * 24 * 60 * 60 * 1000;
+export const REPORT_FIRINGS_MAX = 100_000;
+/** Pages of PAGE_ROWS_MAX rows: twice the anomalies that are kept. */
+export const REPORT_PAGES_MAX = 100;

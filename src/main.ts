@@ -113,6 +113,24 @@ withSettings(
     await (await import('./cli/topics.js')).topics(options);
   });
 
+program
+  .command('report')
+  .description('Anomalies of the last days beside the alerts of a Prometheus; it reads only')
+  .option('--last <duration>', 'how far back', '7d')
+  .option('--before <duration>', 'how long before an alert an anomaly may have ended', '1h')
+  .option('--prometheus <url>', 'Prometheus that evaluates your alerts', 'http://127.0.0.1:9090')
+  .option('--anomalies <url>', 'a running Treeline with the role api', 'http://127.0.0.1:8275')
+  .option('--token-file <file>', 'file with a bearer token for that Treeline')
+  .addOption(outputOption())
+  .addHelpText(
+    'after',
+    '\nExample:\n  treeline report --last 7d --prometheus http://127.0.0.1:9090',
+  )
+  .action(async (options: import('./cli/report.js').ReportOptions) => {
+    const refuse = (message: string): never => program.error(`error: ${message}`);
+    await (await import('./cli/report.js')).report(options, refuse);
+  });
+
 const state = program
   .command('state')
   .description('Learnt state to one file and back, also into another number of partitions');

@@ -13,6 +13,7 @@ import { readFile } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { BYTES_PER_SERIES, PROCESS_BYTES, SERIES_PER_PARTITION_MAX } from './limits.js';
+import type { Metrics } from './metrics.js';
 
 export interface MemoryAllowance {
   bytes: number;
@@ -28,6 +29,15 @@ export async function memoryAllowance(root = '/'): Promise<MemoryAllowance> {
     if (bytes !== undefined && bytes < allowance.bytes) allowance = { bytes, source };
   }
   return allowance;
+}
+
+/** So that an alert can compare what is used with it: past it the kernel ends the process. */
+export function observeMemory(metrics: Metrics, { bytes }: MemoryAllowance): void {
+  const metric = {
+    name: 'treeline_memory_limit_bytes',
+    help: 'Memory that this process may use: the smallest of the machine and the limits of its cgroups',
+  };
+  metrics.observe('gauge', metric, () => [{ labels: {}, value: bytes }]);
 }
 
 export interface SeriesCeiling {

@@ -11,6 +11,12 @@ export interface Sample {
   value: number;
 }
 
+export interface RangeSeries {
+  metric: Record<string, string>;
+  /** Seconds since 1970, and the value as text. */
+  values: [number, string][];
+}
+
 export interface NameCount {
   name: string;
   value: number;
@@ -37,6 +43,11 @@ export interface PrometheusClient {
   startedAt(): Promise<number | undefined>;
   /** An instant query with a vector as its result; undefined when the server refuses it. */
   query(promql: string): Promise<Sample[] | undefined>;
+  /** Values on a grid, by one request; undefined when the server refuses it or the answer is too large. */
+  range(
+    promql: string,
+    grid: { startMs: number; endMs: number; stepMs: number },
+  ): Promise<RangeSeries[] | undefined>;
   head(): Promise<HeadStatus | undefined>;
   targets(): Promise<Target[] | undefined>;
   /** The text of its prometheus.yml. */
@@ -89,6 +100,13 @@ export function openPrometheus(url: string): PrometheusClient {
       const found = await ask<Vector>('query', { query: promql });
       if (found?.resultType !== 'vector') return undefined;
       return found.result.map(({ metric, value }) => ({ metric, value: Number(value[1]) }));
+    },
+    async range(query, { startMs, endMs, stepMs }) {
+      const [start, end, step] = [startMs, endMs, stepMs].map((ms) => String(ms / 1000));
+      const wanted = { query, start: start ?? '', end: end ?? '', step: step ?? '' };
+      type Matrix = { resultType?: string; result: RangeSeries[] };
+      const found = await ask<Matrix>('query_range', wanted);
+      return found?.resultType === 'matrix' ? found.result : undefined;
     },
     head: () => ask<HeadStatus>('status/tsdb', { limit: '20' }),
     targets: async () =>

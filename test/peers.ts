@@ -94,14 +94,17 @@ export interface Prometheus {
   stop(): Promise<void>;
 }
 
-/** `config` is the text of prometheus.yml; another Prometheus than Debian's may be given. */
+/**
+ * `config` is the text of prometheus.yml. Another Prometheus than Debian's may be given, and where
+ * its blocks lie, which are then kept.
+ */
 export async function startPrometheus(
   config: string,
-  options: { binary?: string; args?: readonly string[] } = {},
+  options: { binary?: string; args?: readonly string[]; port?: number; tsdb?: string } = {},
 ): Promise<Prometheus> {
   const binary = options.binary ?? (await peerBinary('prometheus'));
   const directory = temporaryDirectory('prometheus');
-  const port = await freePort();
+  const port = options.port ?? (await freePort());
   const url = `http://127.0.0.1:${port}`;
   const configPath = join(directory, 'prometheus.yml');
   await writeFile(configPath, config);
@@ -109,7 +112,7 @@ export async function startPrometheus(
     binary,
     [
       `--config.file=${configPath}`,
-      `--storage.tsdb.path=${join(directory, 'tsdb')}`,
+      `--storage.tsdb.path=${options.tsdb ?? join(directory, 'tsdb')}`,
       `--web.listen-address=127.0.0.1:${port}`,
       ...(options.args ?? []),
     ],

@@ -120,7 +120,8 @@ test('started by the second command, it prints the blocks and answers the questi
     expect(answers[0]).toMatch(/^Ready\n/);
     expect(answers[1]).toContain('# TYPE anomaly_flag gauge');
     expect(JSON.parse(answers[2] as string)).toEqual({ anomalies: [] });
-    expect(JSON.parse(answers[3] as string)).toEqual({ series: [] });
+    expect(JSON.parse(answers[3] as string)).toEqual({ incidents: [] });
+    expect(JSON.parse(answers[4] as string)).toEqual({ series: [] });
   } finally {
     await running.stop();
   }
