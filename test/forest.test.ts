@@ -26,7 +26,7 @@ function createForest(module: WebAssembly.Module, kinds: readonly SeriesKind[]):
 /** Where a record's floats are; all but the raw bits of the last sample must be numbers. */
 const FLOATS_AT = [
   ...Array.from({ length: 38 }, (_, i) => 44 + 4 * i),
-  ...Array.from({ length: 48 }, (_, i) => 256 + 4 * i),
+  ...Array.from({ length: 6 }, (_, i) => 408 + 4 * i),
 ];
 
 /** Offset of the first float that is none, or -1. */
@@ -127,10 +127,10 @@ test('a forest imports the memory and abort, nothing else', () => {
   }
 });
 
-test('a record has 832 bytes in format 1, begins as zeros and is zeros again when cleared', () => {
+test('a record has 832 bytes in format 2, begins as zeros and is zeros again when cleared', () => {
   for (const { module } of MODULES) {
     const forest = createForest(module, ['gauge', 'counter']);
-    expect([forest.recordBytes, forest.recordFormat]).toEqual([832, 1]);
+    expect([forest.recordBytes, forest.recordFormat]).toEqual([832, 2]);
     expect(forest.records(2).length).toBe(2 * 832);
     expect(forest.records(2).some((byte) => byte !== 0)).toBe(true);
     forest.clear(0);

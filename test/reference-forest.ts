@@ -2,8 +2,11 @@
 // judge of the WebAssembly one, which must agree with it bit for bit, records included. Numbers
 // that the record keeps as f32 are rounded after each operation (`f`), because that is what f32
 // arithmetic does. The trees are walked one by one. The fields are the record's, by name;
-// reference-record.ts puts them into bytes, reference-trees.ts makes the table.
+// reference-record.ts puts them into bytes, reference-trees.ts makes the table, reference-habits.ts
+// knows the clock and reference-rarity.ts calibrates.
 
+import { binOf, Clocks, Drift, inSixteenths, Season } from './reference-habits.js';
+import { Magnitude, Novelty, Youth, Zeros } from './reference-rarity.js';
 import {
   drawLevel,
   exp2,
@@ -60,9 +63,14 @@ export class ReferenceSeries {
   low = 0;
   high = 0;
   smooth = 0;
-  novelty = { max: 0, usual: 0, fill: 0, blocks: 0 };
-  magnitude = { max: 0, usual: 3, fill: 0, blocks: 0 };
-  hour = { bin: -1, sum: 0, samples: 0 };
+  novelty = new Novelty();
+  magnitude = new Magnitude();
+  season = new Season();
+  clocks = new Clocks();
+  drift = new Drift();
+  zeros = new Zeros();
+  youth = new Youth();
+  held = 0;
   highest = { rarity: 0, age: 0 };
   score = 0;
   peak = 0;
@@ -75,8 +83,6 @@ export class ReferenceSeries {
   isStale = false;
   isBack = false;
   leaves = new Uint8Array(TREES);
-  visits = new Uint8Array(48);
-  hours = new Float32Array(48);
   counters = new Uint8Array(TREES * 16);
 
   constructor(trees: Trees, kind: string) {
@@ -132,7 +138,7 @@ export class ReferenceSeries {
     const isNear = Math.abs(distance) < 1e-30;
     const x = isNear ? 0 : f(Math.max(-1e30, Math.min(1e30, distance)));
 
-    const { score, isAlarm, cause } = this.scoreValue(x, timestamp, elapsedMs);
+    const { score, isAlarm, cause } = this.scoreValue(x, value === 0, timestamp, elapsedMs);
     this.score = score;
     row.score = score;
     row.alarm = isAlarm ? score : 0;
@@ -149,6 +155,7 @@ export class ReferenceSeries {
   /** Score, then learn. `x` is the value's distance from the series' first one. */
   scoreValue(
     x: number,
+    isZero: boolean,
     timestamp: bigint,
     elapsedMs: number,
   ): { score: number; isAlarm: boolean; cause: number } {
@@ -157,12 +164,16 @@ export class ReferenceSeries {
     const young = f(1 / f(f(n) + 1));
     const seconds = Math.max(1, f(elapsedMs / 1000));
     const usual = usualSeconds(this.interval);
-    if ((n > 1 && seconds > f(5 * usual)) || this.isBack) {
+    const age = f(f(n) * usual);
+    const isAway = (n > 1 && seconds > f(5 * usual)) || this.isBack;
+    if (isAway) {
       this.isBack = false;
       this.means.fill(x, 0, 3);
       this.centre = x;
     }
+    if (n === 1) this.season.open.bin = -1;
     const isStuck = this.learnQuiet(n, young, x);
+    const isSilent = this.zeros.learn(isZero, { n, young, usual, moves: this.quiet.moves });
     const range = f(this.high - this.low);
 
     // How far outside the range seen so far, in widths of it.
@@ -170,40 +181,80 @@ export class ReferenceSeries {
     const exceed = outside <= 0 ? 0 : range > 0 ? Math.min(1e6, f(outside / range)) : 1;
     const beyond = log2(f(1 + f(30 * exceed)));
 
-    // How large the residual is, in units of its usual size.
-    const residual = Math.abs(f(x - this.centre));
+    // How large the residual from the nearer of two predictions is, in units of its usual size.
+    const minute = minuteOfWeek(timestamp);
+    const clock = minute % 1440;
+    const bin = binOf(minute);
+    const lag = f(f(f(6 / 7200) * usual) * this.season.climb(bin));
+    const straight = Math.abs(f(x - this.centre));
+    const bent = Math.abs(f(x - f(this.centre + lag)));
+    const residual = Math.min(straight, bent);
     const spread = Math.max(this.spread, f(f(1e-6) * range));
     const size = log2(f(1 + (spread > 0 ? Math.min(16777216, f(residual / spread)) : 0)));
-    const reach = f(exp2(f(f(f(1.2) * this.magnitude.usual) + 0.53125)) - 1);
-    this.expected = this.centre;
-    this.halfWidth = f(Math.min(3e38, spread * reach));
+
+    // What is usual, at this hour and at these minutes of any hour, is no alarm.
+    const usualBar = this.magnitude.bar(this.interval);
+    const ofHour = this.clocks.hourBar(clock, age);
+    const ofPhase = this.clocks.phaseBar(clock);
+    const bar = Math.max(usualBar, this.youth.bar(age, this.isOpen), ofHour, ofPhase);
+    const isJob = size <= ofPhase && this.clocks.isJobSize(size);
+    const isHabit = isJob || (size > usualBar && size <= ofHour);
+    const isRecurrent = isHabit || (size <= ofHour && this.clocks.isLoudHour(size));
+    const reach = f(exp2(f(bar + 0.03125)) - 1);
+    this.expected = f(this.centre + f(0.5 * lag));
+    this.halfWidth = f(Math.min(3e38, spread * reach + Math.abs(f(0.5 * lag))));
+
+    const lastHour = this.season.open.bin % 24;
+    if (n >= 10) this.clocks.learn(clock, lastHour, size, isJob, age);
+    const spreadRate = Math.max(young, Math.min(f(1 / 1440), f(usual * f(1 / 86400))));
+    const isInflated = n >= 30 && n < 600 && spread > f(8 * this.volatilityFast);
     const floor = f(f(f(1e-9) * range) + VANISHING);
     const faster = log2(f(this.volatilityFast + floor));
     const slower = log2(f(this.volatilitySlow + floor));
-    this.centre = towards(this.centre, x, Math.max(f(1 / 6), young));
-    this.spread = towards(this.spread, residual, Math.max(f(1 / 1440), young));
+    const isHeld = isJob && this.held < 3;
+    this.held = isJob ? Math.min(3, this.held + 1) : 0;
+    this.centre = towards(this.centre, x, isHeld ? 0 : Math.max(f(1 / 6), young));
+    const counted = isHabit ? Math.min(residual, spread) : residual;
+    this.spread = towards(this.spread, counted, isInflated ? 1 / 32 : spreadRate);
     this.volatilityFast = towards(this.volatilityFast, residual, Math.max(f(1 / 20), young));
     this.volatilitySlow = towards(this.volatilitySlow, residual, Math.max(f(1 / 4000), young));
-
     this.learnInterval(n, young, log2(seconds));
+    const off = this.season.minuteResidual(minute, x);
+    const walk = { n, young, rate: spreadRate, range, isJob, isAway };
+    const driftSize = this.drift.size(off, x, walk);
 
     const volatility = squash(f(0.25 * f(faster - slower)), 1);
-    const minute = minuteOfWeek(timestamp);
-    const features = this.features(x, n, young, this.seasonal(minute, x));
+    const features = this.features(x, n, young, bin);
     features.push(volatility, ...timeOfDay(minute));
 
     const shrink = f(range * Math.min(f(1 / 20000), f(usual / f(6e7))));
     this.low = Math.min(x, f(this.low + shrink));
     this.high = Math.max(x, f(this.high - shrink));
 
+    const isNoise = this.magnitude.isUsual(size, bar);
     const rarityOfLeaf = f(3 * log2(this.descend(features, n)));
-    const fine = f(f(8.228818690495881) - Math.min(f(11.813781191217037), this.interval));
-    const novelty = this.noveltyRarity(rarityOfLeaf, f(3 * beyond), fine);
-    const magnitude = this.magnitudeRarity(size, n);
+    const ofForest = this.novelty.rarity(rarityOfLeaf, f(3 * beyond), {
+      interval: this.interval,
+      isNoise,
+    });
+    const novelty = f(ofForest - this.youth.discount(age, this.isOpen, isRecurrent));
+    const magnitude = f(10 + Math.min(20, f(160 * f(size - bar))));
+    const isSaid = Math.max(novelty, magnitude) >= 15;
+    const isWalking = this.drift.notice(driftSize, n, age, isSaid || isHabit);
+    if (n >= 100 && !isHabit) {
+      this.drift.max = Math.max(this.drift.max, inSixteenths(driftSize));
+    }
+    const { blocks } = this.magnitude;
+    if (this.magnitude.learn(size, n, usual, isHabit)) this.drift.closeBlock(blocks);
+    if (n >= 100 && isSaid) this.youth.learn(age, size, usualBar);
+
     const rarity = n < 100 ? 0 : Math.max(novelty, magnitude);
     const score = Math.max(0, f(f(rarity - 10) / 5));
-    const isAlarm = n >= 100 && this.isNewRecord(rarity) && rarity >= 15;
-    if (isStuck && score < f(1.2)) return { score: f(1.2), isAlarm: true, cause: 3 };
+    const isAlarm = n >= 100 && this.isNewRecord(rarity) && rarity >= 14;
+    const isQuiet = isStuck || isSilent;
+    if ((isQuiet || isWalking) && score < f(1.2)) {
+      return { score: f(1.2), isAlarm: true, cause: isQuiet ? 3 : 2 };
+    }
     return { score, isAlarm, cause: novelty >= magnitude ? 1 : 2 };
   }
 
@@ -237,8 +288,9 @@ export class ReferenceSeries {
   }
 
   /** The first ten features, as bytes; means and scales learn. */
-  features(x: number, n: number, young: number, seasonal: number): number[] {
+  features(x: number, n: number, young: number, bin: number): number[] {
     const range = f(this.high - this.low);
+    const seasonal = this.season.residual(bin, x, this.means[7]!);
     const residuals: number[] = [];
     let shorter = x;
     for (let k = 0; k < 8; k++) {
@@ -247,8 +299,7 @@ export class ReferenceSeries {
       residuals.push(k < 7 ? f(shorter - this.means[k]!) : seasonal);
       shorter = this.means[k]!;
     }
-    const smooth = f(this.smooth + f(f(1 / 24) * f(seasonal - this.smooth)));
-    this.smooth = Math.abs(smooth) < VANISHING ? 0 : smooth;
+    this.smooth = towards(this.smooth, seasonal, 1 / 24);
     residuals.push(this.smooth);
 
     const rate = Math.max(f(1 / 4000), young);
@@ -264,34 +315,6 @@ export class ReferenceSeries {
     const inRange = f(0.25 + f(0.5 * Math.max(-0.5, Math.min(1.5, place))));
     features.push(Math.trunc(f(inRange * 254.5)));
     return features;
-  }
-
-  /** Distance from what this hour of the day usually has. The week begins on a Thursday. */
-  seasonal(minute: number, x: number): number {
-    const day = Math.floor(minute / 1440);
-    const hour = Math.floor((minute % 1440) / 60);
-    const isWeekend = day === 2 || day === 3;
-    const bin = isWeekend ? hour + 24 : hour;
-    const open = this.hour;
-    if (bin === open.bin) {
-      if (open.samples < 65535) {
-        open.sum = f(open.sum + x);
-        open.samples++;
-      }
-    } else {
-      if (open.bin >= 0) {
-        const visits = Math.min(15, this.visits[open.bin]! + 1);
-        const mean = this.hours[open.bin]!;
-        const rate = Math.max(f(0.1), f(1 / visits));
-        this.visits[open.bin] = visits;
-        this.hours[open.bin] = f(mean + f(rate * f(f(open.sum / open.samples) - mean)));
-      }
-      this.hour = { bin, sum: x, samples: 1 };
-    }
-    for (const known of [bin, isWeekend ? hour : hour + 24]) {
-      if (this.visits[known]! > 0) return f(x - this.hours[known]!);
-    }
-    return f(x - this.means[7]!);
   }
 
   /** 1 + the mean novelty of the 48 leaves over 0.02; then the leaves count. */
@@ -313,34 +336,6 @@ export class ReferenceSeries {
     }
     if (n % 16384 === 16383) this.counters = this.counters.map((counter) => HALVED[counter]!);
     return f(f(f(sum) * f(1 / (65535 * 48 * 0.02))) + 1);
-  }
-
-  noveltyRarity(ofLeaf: number, ofRange: number, fine: number): number {
-    const kept = this.novelty;
-    const dead = f(4 + f(1.5 * Math.max(0, Math.min(5, fine))));
-    const excess = kept.blocks > 0 ? f(ofLeaf - f(f(0.4) * kept.usual)) : 0;
-    const news = ofRange < dead ? 0 : ofRange;
-    kept.max = Math.max(kept.max, ofLeaf);
-    if (++kept.fill >= 80) {
-      const rate = Math.max(f(0.1), f(1 / (kept.blocks + 1)));
-      kept.usual = f(kept.usual + f(rate * f(kept.max - kept.usual)));
-      this.novelty = { ...kept, max: 0, fill: 0, blocks: Math.min(255, kept.blocks + 1) };
-    }
-    return f(f(f(10 + excess) + news) - f(0.5 * fine));
-  }
-
-  magnitudeRarity(size: number, n: number): number {
-    const kept = this.magnitude;
-    const excess = f(f(size - f(f(1.2) * kept.usual)) - 0.5);
-    if (n >= 30) kept.max = Math.max(kept.max, size);
-    if (++kept.fill >= 200) {
-      const off = f(kept.max - kept.usual);
-      const rate = Math.max(f(0.02), f(1 / (kept.blocks + 1)));
-      const step = kept.blocks === 0 ? off : f(f(rate * off) * (off > 0 ? f(1.4) : f(0.6)));
-      const blocks = Math.min(255, kept.blocks + 1);
-      this.magnitude = { max: 0, usual: f(kept.usual + step), fill: 0, blocks };
-    }
-    return f(10 + Math.min(20, f(160 * excess)));
   }
 
   isNewRecord(rarity: number): boolean {

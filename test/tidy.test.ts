@@ -43,7 +43,7 @@ test('the drawing of the record in the documents is the one in the source', () =
   expect(drawing.length).toBeGreaterThan(10);
   expect(read('docs/formats.md')).toContain(drawing.join('\n'));
   const bytes = /RECORD_BYTES: i32 = (\d+)/.exec(read('assembly/forest/record.ts'))?.[1];
-  expect(read('docs/formats.md')).toContain(`Record format 1, ${bytes} bytes`);
+  expect(read('docs/formats.md')).toContain(`Record format 2, ${bytes} bytes`);
 });
 
 test('files and folders named in the architecture exist', () => {

@@ -121,7 +121,7 @@ function observeSample(i: usize): void {
   }
   const value = transform.scoredValue(record, bits, previousBits, elapsedMs);
   const distance = transform.distanceOf(record, value);
-  const score = scoreValue(record, distance, timestamp, elapsedMs);
+  const score = scoreValue(record, distance, value === 0, timestamp, elapsedMs);
   writeRow(i, record, value, score);
   const phase = nextPhase(record, timestamp, score, cause);
   if (phase !== PHASE_NONE) report(i, record, phase);
