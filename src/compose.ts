@@ -321,11 +321,14 @@ async function seriesMaxOf({ log, settings, logger }: Site, store: StateStore): 
 
 async function seriesOf(scorer: Scorer): Promise<SeriesSource> {
   const { countSeries, findSeries, pageOfSeries } = await import('./scorer/series-view.js');
+  const { isEntryCursor } = await import('./api/rest-series.js');
   return {
+    partitions: () => scorer.knownPartitions(),
+    isCursor: isEntryCursor,
     page: (query) => pageOfSeries(scorer.partitions(), query),
     find: (wanted) => findSeries(scorer.partitions(), wanted),
     count: (tenant) => countSeries(scorer.partitions(), tenant),
-    status: (withHash) => scorer.status(withHash),
+    status: async (withHash) => ({ partitions: await scorer.status(withHash) }),
   };
 }
 
@@ -340,11 +343,11 @@ async function addSeriesRoutes({ server, settings, logger }: Site, scorer: Score
         answerError(error, { route: request.routeOptions.url, reply, logger }),
       );
       seriesRoutes(scope, series);
-      statusRoute(scope, async (tenant, withHash) =>
+      const status = async (tenant: string | undefined, withHash: boolean) =>
         tenant === undefined || tenant === ONLY_TENANT
-          ? { version: version(), roles: settings.roles, partitions: await series.status(withHash) }
-          : { tenant, ...(await series.count(tenant)) },
-      );
+          ? { version: version(), roles: settings.roles, ...(await series.status(withHash)) }
+          : { tenant, ...(await series.count(tenant)) };
+      statusRoute(scope, status, series);
     },
     { prefix: '/anomaly/v1' },
   );
@@ -355,6 +358,8 @@ async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
   const { log, storage, metrics, logger, clock, settings } = site;
   const store = storage.own;
   assert(store !== undefined, 'an api has a volume for its anomalies');
+  const { openPeers } = await import('./scorer-access.js');
+  const series = scorer === undefined ? await openPeers(site) : await seriesOf(scorer);
   const alertsOf = ({ mode, alerts }: Settings) => ({ mode, budget: alerts.budget });
   const api = new Api({
     ...{ log, store, metrics, logger, clock },
@@ -364,7 +369,7 @@ async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
       alerts: alertsOf(settings),
       alertmanagers: settings.alerts.alertmanagers,
     },
-    ...(scorer !== undefined && { series: await seriesOf(scorer) }),
+    ...(series !== undefined && { series }),
     describe: () => ({
       version: version(),
       roles: settings.roles,

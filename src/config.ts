@@ -9,7 +9,7 @@ import { Auth, Tls } from './config-auth.js';
 import { faultsOf, readFileInto, textValue } from './config-file.js';
 import { Kafka } from './config-kafka.js';
 import { OperatingError } from './errors.js';
-import { ALERTMANAGERS_MAX, RULES_MAX, SERIES_MAX } from './limits.js';
+import { ALERTMANAGERS_MAX, RULES_MAX, SCORERS_MAX, SERIES_MAX } from './limits.js';
 import { rulesBroken } from './settings-rules.js';
 
 const strict = { additionalProperties: false };
@@ -155,6 +155,23 @@ export const Schema = Type.Object(
           uniqueItems: true,
           default: [],
           description: 'Addresses of the Alertmanagers to notify, each of every incident',
+        }),
+      },
+      strict,
+    ),
+    api: Type.Object(
+      {
+        scorers: Type.Array(Type.String({ pattern: '^https?://[^@?#]+$' }), {
+          maxItems: SCORERS_MAX,
+          uniqueItems: true,
+          default: [],
+          description:
+            'Addresses of the scorers that an api without one asks for series; a name stands for all its addresses',
+        }),
+        scorersTokenFile: Type.String({
+          default: '',
+          description:
+            'File with the bearer token that the scorers want, read again when it changes',
         }),
       },
       strict,

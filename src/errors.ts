@@ -26,6 +26,7 @@ const MEANINGS = {
   log_replaced: { retryable: false, status: 500 },
   log_truncated: { retryable: false, status: 500 },
   log_unavailable: { retryable: true, status: 503 },
+  owner_unreachable: { retryable: true, status: 503 },
   overloaded: { retryable: true, status: 503 },
   partition_lost: { retryable: true, status: 503 },
   prometheus_unreachable: { retryable: true, status: 502 },

@@ -273,3 +273,20 @@ export const REPORT_LAST_MS_MAX = 90 * 24 * 60 * 60 * 1000;
 export const REPORT_FIRINGS_MAX = 100_000;
 /** Pages of PAGE_ROWS_MAX rows: twice the anomalies that are kept. */
 export const REPORT_PAGES_MAX = 100;
+/** Scorers that an api asks: one for each partition there can be. */
+export const SCORERS_MAX = 64;
+/** How long one scorer may take to answer the api; a person waits for it. */
+export const SCORER_ANSWER_MS_MAX = 1_000;
+/** With a hash of its state, which takes a copy of it: 800,000 series of 832 bytes are hashed in a few seconds. */
+export const SCORER_HASH_MS_MAX = 30_000;
+/** A page that has taken so long asks no further scorer: three that do not answer would make it four seconds. */
+export const SCORER_PAGE_MS = 2_000;
+/** One answer: PAGE_ROWS_MAX rows of 4 KB. */
+export const SCORER_ANSWER_BYTES_MAX = 4 * 1024 * 1024;
+/** Answers that are being read at one time: 16 of the largest, or 64 usual pages. */
+export const SCORER_READING_BYTES_MAX = 64 * 1024 * 1024;
+/** Connections to one scorer; a question that finds none free waits, within its deadline. */
+export const SCORER_CONNECTIONS_MAX = 16;
+/** How long the addresses of a name are believed, and when one that had none is asked again. */
+export const SCORER_NAMES_MS = 30_000;
+export const SCORER_NAME_RETRY_MS = 1_000;

@@ -22,6 +22,7 @@ export function rulesBroken(settings: Settings): BrokenRule[] {
     ...labelRules(settings.ingest),
     ...kafkaRules(settings),
     ...alertRules(settings.alerts),
+    ...scorerRules(settings),
   ];
 }
 
@@ -183,4 +184,20 @@ function alertRules({ alertmanagers }: Settings['alerts']): BrokenRule[] {
   return alertmanagers.flatMap((url, index) =>
     URL.canParse(url) ? [] : [{ key, message: `${key}[${index}]: ${url} is no address` }],
   );
+}
+
+function scorerRules({ api, roles }: Settings): BrokenRule[] {
+  const key = 'api.scorers';
+  const broken = api.scorers.flatMap((url, index) =>
+    URL.canParse(url) ? [] : [{ key, message: `${key}[${index}]: ${url} is no address` }],
+  );
+  if (api.scorers.length > 0 && roles.includes('api') && roles.includes('scorer')) {
+    const message = `${key}: an api beside a scorer answers for that one alone; give it a process of its own`;
+    broken.push({ key, message });
+  }
+  if (api.scorers.length === 0 && api.scorersTokenFile !== '') {
+    const tokenKey = 'api.scorersTokenFile';
+    broken.push({ key: tokenKey, message: `${tokenKey}: it means nothing without ${key}` });
+  }
+  return broken;
 }

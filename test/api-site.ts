@@ -4,6 +4,7 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { expect } from 'vitest';
 import { Api, type ApiParts } from '../src/api/api.js';
+import { isEntryCursor } from '../src/api/rest-series.js';
 import { type Candidate, CandidateSchema } from '../src/gen/candidate_pb.js';
 import { healthRoutes } from '../src/health.js';
 import {
@@ -49,6 +50,8 @@ export async function openApiSite(options: {
   settings?: Partial<ApiParts['settings']>;
   clock?: () => number;
   judge?: HttpServerParts['judge'];
+  /** Instead of ours. */
+  series?: NonNullable<ApiParts['series']>;
 }): Promise<ApiSite> {
   const { partitions = 1, after, settings, clock = () => 0, judge } = options;
   const metrics = createMetrics('0');
@@ -67,11 +70,12 @@ export async function openApiSite(options: {
       ...settings,
     },
     describe: () => ({ version: '0' }),
-    series: {
+    series: options.series ?? {
       page: async ({ limit }) => ({ rows: [{ limit }], next: '0.7' }),
       find: ({ fingerprint }) => (fingerprint === '00000000000000aa' ? { fingerprint } : undefined),
       count: async (tenant) => ({ tenant }),
-      status: async (withHash) => [{ withHash }],
+      status: async (withHash) => ({ partitions: [{ withHash }] }),
+      isCursor: isEntryCursor,
     },
   });
   api.routes(server);

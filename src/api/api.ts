@@ -39,7 +39,7 @@ export interface ApiParts {
   logger: Logger;
   clock: () => number;
   settings: TimelineSettings & { alertmanagers: readonly string[] };
-  /** Absent in a process that scores nothing. */
+  /** Absent in a process that scores nothing and knows of nobody who does. */
   series?: SeriesSource;
   /** What a status answer says of the process. */
   describe: () => object;
@@ -158,7 +158,7 @@ export class Api {
         anomalyRoutes(scope, { timeline: this.timeline, stream: this.#stream, refresh });
         const tell = (record: Control) => this.#tell(record);
         controlRoutes(scope, { timeline: this.timeline, tell, clock });
-        statusRoute(scope, (tenant, withHash) => this.#status(tenant, withHash));
+        statusRoute(scope, (tenant, withHash) => this.#status(tenant, withHash), series);
         if (series !== undefined) seriesRoutes(scope, series);
       },
       { prefix: '/anomaly/v1' },
@@ -355,7 +355,7 @@ export class Api {
         notifiedLastWeek: notices.notifiedWithin(BUDGET_DAYS, nowMs),
       },
       control: control.counts,
-      partitions: await series?.status(withHash),
+      ...(await series?.status(withHash)),
     };
   }
 }

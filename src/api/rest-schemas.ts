@@ -34,6 +34,9 @@ export const NOT_FOUND = {
   404: { ...Failure, description: 'Not known here' },
   414: { ...Failure, description: 'Longer than any id of ours' },
 };
+export const OWNER_UNREACHABLE = {
+  503: { ...Failure, description: 'A scorer that did not answer may own the series' },
+};
 
 export const STATES = ['open', 'closed'] as const;
 export const VERDICTS = ['confirmed', 'suppressed', 'abstained', 'unchecked'] as const;
@@ -136,7 +139,14 @@ export const pageOf = <T extends TSchema>(name: string, row: T) =>
     cursor: Type.Optional(Text('Where the next page begins; absent on the last one')),
   });
 export const Anything = Type.Object({}, { additionalProperties: true });
-export const SeriesPage = pageOf('series', Anything);
+export const SeriesPage = Type.Object({
+  ...pageOf('series', Anything).properties,
+  unreachable: Type.Optional(
+    Type.Array(Type.Object({ scorer: Text('Its address'), reason: Text('Why') }), {
+      description: 'Scorers that did not answer; their series are missing here',
+    }),
+  ),
+});
 
 const match = (minItems: number) =>
   Type.Array(Selector, {

@@ -147,6 +147,12 @@ export class Scorer {
     return [...this.#owned].map(([index, { partition }]) => [index, partition]);
   }
 
+  /** Those of which all is read that was logged when we got them: what they do not know, there is not. */
+  knownPartitions(): number[] {
+    const running = this.#running;
+    return [...this.#owned.keys()].filter((index) => running?.hasCaughtUp(index) ?? false);
+  }
+
   /** `withHash`: also of the state at `offset`, null while a batch is in work. It takes a copy of the state. */
   async status(withHash: boolean): Promise<PartitionStatus[]> {
     const { clock } = this.#parts;
