@@ -8,6 +8,7 @@ import { FOREST_SEED } from '../src/compose.js';
 import { CandidateSchema } from '../src/gen/candidate_pb.js';
 import { SampleBlockSchema } from '../src/gen/sample_block_pb.js';
 import { READ_BYTES_MAX } from '../src/limits.js';
+import { openKafkaLog } from '../src/log/kafka-log.js';
 import type { Log, Topic } from '../src/log/log.js';
 import { stateHash, takeSnapshot } from '../src/scorer/checkpoint.js';
 import { Partition } from '../src/scorer/partition.js';
@@ -27,7 +28,14 @@ export interface Member {
   /** Undefined while it is not running. */
   treeline: Treeline | undefined;
   kills: number;
+  readonly dataDir: string;
+  /** Of its next start, behind those of the cluster. */
+  args: readonly string[];
+  /** Built program of its next start, when it is not ours. */
+  main: string | undefined;
 }
+
+export type MemberOptions = Partial<Pick<Member, 'args' | 'main'>>;
 
 export interface ClusterOptions {
   brokers: readonly string[];
@@ -39,7 +47,7 @@ export interface ClusterOptions {
 
 export interface Cluster {
   readonly members: readonly Member[];
-  add(role: Member['role'], count: number): Promise<void>;
+  add(role: Member['role'], count: number, options?: MemberOptions): Promise<void>;
   start(member: Member): Promise<void>;
   kill(member: Member): Promise<void>;
   /** In order, as at a rolling update. */
@@ -50,28 +58,31 @@ export interface Cluster {
 }
 
 export function openCluster(options: ClusterOptions): Cluster {
-  const members: (Member & { port: number; dataDir: string })[] = [];
+  const members: (Member & { port: number })[] = [];
   const find = (member: Member) => members.find(({ name }) => name === member.name)!;
   const start = async (member: Member) => {
-    const { port, dataDir, role } = find(member);
+    const { port, dataDir, role, main } = find(member);
     const args = [
       ...['--roles', role, '--log-kind', 'kafka', '--log-partitions', String(options.partitions)],
       ...['--log-kafka-brokers', options.brokers.join(',')],
       ...['--log-kafka-replication', String(options.replication)],
       ...['--ingest-max-series', String(options.seriesMax), '--logging-level', 'warn'],
       ...(options.args ?? []),
+      ...member.args,
     ];
-    member.treeline = await spawnTreeline({ port, dataDir, args });
+    const program = { port, dataDir, args, ...(main !== undefined && { main }) };
+    member.treeline = await spawnTreeline(program);
   };
   return {
     members,
-    async add(role, count) {
+    async add(role, count, { args = [], main } = {}) {
       for (let i = 0; i < count; i++) {
         const name = `${role} ${members.filter((member) => member.role === role).length + 1}`;
         const port = await freePort();
         const dataDir = join(temporaryDirectory('cluster'), 'data');
         const url = `http://127.0.0.1:${port}`;
-        const member = { name, url, port, dataDir, role, treeline: undefined, kills: 0 };
+        const place = { name, url, port, dataDir, role };
+        const member = { ...place, treeline: undefined, kills: 0, args, main };
         members.push(member);
         await start(member);
       }
@@ -119,6 +130,22 @@ export function openCluster(options: ClusterOptions): Cluster {
       });
     },
   };
+}
+
+/** The log of a cluster, read and written beside its members. */
+export function openClusterLog(
+  options: Pick<ClusterOptions, 'brokers' | 'partitions'> & { prefix: string },
+): Promise<Log> {
+  const settings = {
+    connection: { brokers: options.brokers },
+    prefix: options.prefix,
+    partitions: options.partitions,
+    partitionBy: [['namespace', 'pod'], ['instance']],
+    replication: 1,
+    retentionMs: { samples: 864e5, candidates: 864e5 },
+  };
+  const logger = { debug() {}, info() {}, warn() {}, error() {} };
+  return openKafkaLog(settings, { logger, clock: Date.now });
 }
 
 /** Every record of every partition of a topic, in order. Rejects when one is missing. */
@@ -177,10 +204,16 @@ export interface Outcome {
   hashes: (string | null)[];
   /** Candidates without those that came twice, sorted. */
   candidates: string[];
+  /** Per partition, what became of its samples. */
+  outcomes: Record<string, number>[];
 }
 
-/** What an uninterrupted run over the log arrives at. */
-export async function referenceRun(log: Log, seriesMax: number): Promise<Outcome> {
+/** What an uninterrupted run over the log arrives at; `passed` are the records that it cannot read. */
+export async function referenceRun(
+  log: Log,
+  seriesMax: number,
+  passed: (value: Uint8Array) => boolean = () => false,
+): Promise<Outcome> {
   const forest = loadWasm('forest');
   const perPartition = Math.ceil(seriesMax / log.partitions);
   const candidates = new Set<string>();
@@ -199,7 +232,9 @@ export async function referenceRun(log: Log, seriesMax: number): Promise<Outcome
     });
     return partition;
   });
-  await readWholeLog(log, 'samples', (record, index) => partitions[index]!.apply(record));
+  await readWholeLog(log, 'samples', (record, index) => {
+    if (!passed(record)) partitions[index]!.apply(record);
+  });
   const hashes: string[] = [];
   for (const [index, partition] of partitions.entries()) {
     const { high } = await log.bounds('samples', index);
@@ -212,7 +247,8 @@ export async function referenceRun(log: Log, seriesMax: number): Promise<Outcome
     };
     hashes.push(Buffer.from(stateHash(takeSnapshot(partition, lineage, high))).toString('hex'));
   }
-  return { hashes, candidates: [...candidates].sort() };
+  const outcomes = partitions.map(({ counts }) => ({ ...counts }));
+  return { hashes, candidates: [...candidates].sort(), outcomes };
 }
 
 /** What the scorers have written, without what came twice. */

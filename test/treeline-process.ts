@@ -27,6 +27,8 @@ export interface TreelineOptions {
   port?: number;
   args?: readonly string[];
   environment?: Readonly<Record<string, string>>;
+  /** Another built program than ours. */
+  main?: string;
 }
 
 export interface Treeline {
@@ -61,9 +63,13 @@ export async function spawnTreeline(
   const url = `http://127.0.0.1:${port}`;
   const args = ['--listen', `127.0.0.1:${port}`, '--data-dir', dataDir, ...(options.args ?? [])];
   const startedAt = performance.now();
-  const program = await startProgram(process.execPath, [mainFile(), 'run', ...args], {
-    environment: environmentOf(options.environment),
-  });
+  const program = await startProgram(
+    process.execPath,
+    [options.main ?? mainFile(), 'run', ...args],
+    {
+      environment: environmentOf(options.environment),
+    },
+  );
   const text = async (path: string) => {
     const answer = await fetch(`${url}${path}`);
     const body = await answer.text();

@@ -52,7 +52,8 @@ export async function withStorage<T>(
     if (atWork > 0) {
       throw new OperatingError(
         'data_dir_locked',
-        `${atWork} scorers are at work on the log ${settings.log.prefix}; stop them first`,
+        `${atWork === 1 ? 'A scorer is' : `${atWork} scorers are`} at work on the log ${settings.log.prefix}; ` +
+          'stop every scorer first',
       );
     }
     return await work({ log: storage.log, store });

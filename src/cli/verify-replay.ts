@@ -1,6 +1,6 @@
-// `treeline run --verify-replay`: reads the log again from its beginning (or, where retention has deleted that, from
-// the older checkpoint) up to the newest checkpoint's offset, and compares the two states. Equal means that the state
-// is what an uninterrupted run would have learnt.
+// `treeline run --verify-replay`: reads the log again from its beginning up to the newest checkpoint's offset, and compares
+// the two states; from the older checkpoint where retention has deleted the beginning, or where the state was imported.
+// Equal means that the state is what an uninterrupted run would have learnt.
 
 import { createHash } from 'node:crypto';
 import { FOREST_SEED } from '../compose.js';
@@ -16,6 +16,7 @@ import {
   stateHash,
   takeSnapshot,
 } from '../scorer/checkpoint.js';
+import { originOf } from '../scorer/origin.js';
 import { Partition } from '../scorer/partition.js';
 import { WasmForest } from '../scorer/wasm-forest.js';
 import { writtenCeiling } from '../series-ceiling.js';
@@ -45,8 +46,9 @@ async function verifyAll(
 ): Promise<number[]> {
   const different: number[] = [];
   const seriesMax = (await writtenCeiling(store)) ?? settings.ingest.maxSeries;
+  const { poison } = settings.log;
   for (let index = 0; index < log.partitions; index++) {
-    const { text, isEqual } = await verify(index, { log, store, logger, seriesMax });
+    const { text, isEqual } = await verify(index, { log, store, logger, seriesMax, poison });
     process.stdout.write(`partition ${index}: ${text}\n`);
     if (!isEqual) different.push(index);
   }
@@ -55,9 +57,15 @@ async function verifyAll(
 
 async function verify(
   index: number,
-  site: { log: Log; store: StateStore; logger: Logger; seriesMax: number },
+  site: {
+    log: Log;
+    store: StateStore;
+    logger: Logger;
+    seriesMax: number;
+    poison: 'stop' | 'quarantine';
+  },
 ): Promise<{ text: string; isEqual: boolean }> {
-  const { log, store, logger, seriesMax } = site;
+  const { log, store, logger, seriesMax, poison } = site;
   const forest = loadWasm('forest');
   const empty = () =>
     new Partition(new WasmForest(forest.module, { seriesMax, seed: FOREST_SEED }), seriesMax);
@@ -75,16 +83,22 @@ async function verify(
   const until = Number(newest.offset);
   const replayed = empty();
   let from = low;
-  if (low > 0) {
+  const importedAt = await originOf(store, lineage);
+  if (low > 0 || importedAt !== undefined) {
     const older = (await listCheckpoints(store, index)).find(
       (offset) => offset < until && offset >= low,
     );
-    if (older === undefined)
-      return { text: `nothing to replay: the log begins at ${low}`, isEqual: true };
+    if (older === undefined) {
+      const why =
+        importedAt === undefined
+          ? `the log begins at ${low}`
+          : `the state was imported at ${importedAt}, and there is no older checkpoint`;
+      return { text: `nothing to replay: ${why}`, isEqual: true };
+    }
     await restoreCheckpoint(store, replayed, { lineage, high: older, logger });
     from = older;
   }
-  await replay(log, replayed, { index, from, until });
+  await replay(log, replayed, { index, from, until, poison });
   const [want, got] = [saved, replayed].map((partition) =>
     Buffer.from(stateHash(takeSnapshot(partition, lineage, until))).toString('hex'),
   );
@@ -97,13 +111,22 @@ async function verify(
 async function replay(
   log: Log,
   partition: Partition,
-  range: { index: number; from: number; until: number },
+  range: { index: number; from: number; until: number; poison: 'stop' | 'quarantine' },
 ): Promise<void> {
   const subscription = await log.subscribe('samples', { onAssigned() {}, onLost() {} });
   const { signal } = new AbortController();
   for (let at = range.from; at < range.until; ) {
     const batch = await subscription.read(range.index, at, READ_BYTES_MAX, signal);
-    for (const { offset, value } of batch.records) if (offset < range.until) partition.apply(value);
+    for (const { offset, value } of batch.records) {
+      if (offset >= range.until) break;
+      try {
+        partition.apply(value);
+      } catch (error) {
+        // The saved state has passed over it too, if that is what scorers are told to do.
+        const isUnreadable = error instanceof OperatingError && error.code === 'record_unreadable';
+        if (!isUnreadable || range.poison !== 'quarantine') throw error;
+      }
+    }
     at = batch.next;
   }
   await subscription.close();

@@ -30,6 +30,12 @@ export function isUnknownTopic(error: unknown): boolean {
   return kafkaComplaint(error).type === 'UNKNOWN_TOPIC_OR_PARTITION';
 }
 
+/** Whether a broker is not the leader that the metadata says it is: for a moment after a topic was created, or moved. */
+export function isLeaderUnsettled(error: unknown): boolean {
+  const { type } = kafkaComplaint(error);
+  return type === 'NOT_LEADER_FOR_PARTITION' || type === 'LEADER_NOT_AVAILABLE';
+}
+
 /** `doing` is what was tried, to what: `append to treeline.samples/3`. */
 export function kafkaError(error: unknown, doing: string): OperatingError {
   if (error instanceof OperatingError) return error;

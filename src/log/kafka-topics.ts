@@ -9,7 +9,7 @@ import { OperatingError } from '../errors.js';
 import type { Logger } from '../http-server.js';
 import { KAFKA_MESSAGE_BYTES_MAX } from '../limits.js';
 import type { KafkaAdmin, KafkaClient } from './kafka-client.js';
-import { isUnknownTopic, kafkaError } from './kafka-errors.js';
+import { isLeaderUnsettled, isUnknownTopic, kafkaError } from './kafka-errors.js';
 import { logInForce, readLogRecords, writeLogRecord } from './kafka-log-record.js';
 import { TOPICS, type Topic } from './log.js';
 
@@ -125,7 +125,7 @@ async function nameLog(
       partitionBy: settings.partitionBy.map((label) => ({ label: [...label] })),
       createdMs: BigInt(Math.floor(clock())),
     });
-  const before = await readLogRecords(client, control);
+  const before = await readWhenLed(client, control);
   const read = before.at(-1)?.offset ?? -1;
   if (!(await admin.listTopics()).includes(samples)) {
     // Another number of partitions is refused before anything is created with it.
@@ -148,6 +148,18 @@ async function nameLog(
     const winner = records.find(({ offset, record }) => offset > read && !record.creating);
     if (winner !== undefined) await write(winner.record.logId, false);
     else if (performance.now() > until) await write(randomUUID(), false);
+  }
+}
+
+/** The control topic may just have been created: its leader is named before it knows that it is one. */
+async function readWhenLed(client: KafkaClient, control: string) {
+  for (const until = performance.now() + LEADERS_MS_MAX; ; await sleep(POLL_MS)) {
+    try {
+      return await readLogRecords(client, control);
+    } catch (error) {
+      const isPassing = isLeaderUnsettled(error) || isUnknownTopic(error);
+      if (!isPassing || performance.now() > until) throw error;
+    }
   }
 }
 

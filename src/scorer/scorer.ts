@@ -132,7 +132,7 @@ export class Scorer {
       .standstills()
       .map(({ partition, offset }) => `${partition} at ${offset}`);
     if (stopped.length > 0) {
-      return `partition ${stopped.join(', ')} stands still: a record cannot be read; see scorer.poison`;
+      return `partition ${stopped.join(', ')} stands still: a record cannot be read; see log.poison`;
     }
     const behind = running.owned().filter((index) => !running.hasCaughtUp(index));
     return behind.length === 0 ? undefined : `replaying partition ${behind.join(', ')}`;

@@ -26,6 +26,7 @@ import {
   membersOf,
   renumberHistogram,
 } from './histogram-state.js';
+import { forgetOrigins, writeOrigin } from './origin.js';
 import { NO_ENTRY, NO_SLOT } from './slots.js';
 import { StateWriter } from './state-bytes.js';
 import type { RecordLayout } from './state-export.js';
@@ -83,14 +84,19 @@ export async function importState(
   try {
     // Checkpoints without series, and chunks of an import that was ended in the middle.
     await store.deleteAll(CHECKPOINTS);
+    await forgetOrigins(store);
     for (const group of groupsOf(sizes, layout)) {
       const filled = await fillGroup(source, survey, { site, group, bounds });
       begunAnew += filled.begunAnew;
       for (const snapshot of filled.snapshots) commits.push(await writeChunks(store, snapshot));
     }
+    for (const [partition, { high: offset }] of bounds.entries()) {
+      await writeOrigin(store, { logId: log.id, partition, offset });
+    }
     for (const commit of commits) await commit();
   } catch (error) {
     await store.deleteAll(CHECKPOINTS);
+    await forgetOrigins(store);
     throw error;
   }
   const partitions = sizes.map(({ series }) => series);
