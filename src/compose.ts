@@ -4,6 +4,7 @@
 import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
 import type { SeriesSource } from './api/rest-series.js';
+import { addSources } from './compose-sources.js';
 import { durationMs, type Settings, sizeBytes } from './config.js';
 import { Guard } from './guard.js';
 import { type Check, healthRoutes } from './health.js';
@@ -243,6 +244,7 @@ async function addReceiver(site: Site): Promise<void> {
       };
     },
   });
+  addSources(site, receiver);
 }
 
 async function createScorer(site: Site): Promise<Scorer> {

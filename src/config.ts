@@ -8,6 +8,7 @@ import { Value } from '@sinclair/typebox/value';
 import { Auth, Tls } from './config-auth.js';
 import { faultsOf, readFileInto, textValue } from './config-file.js';
 import { Kafka } from './config-kafka.js';
+import { SourceList } from './config-sources.js';
 import { OperatingError } from './errors.js';
 import { ALERTMANAGERS_MAX, RULES_MAX, SCORERS_MAX, SERIES_MAX } from './limits.js';
 import { rulesBroken } from './settings-rules.js';
@@ -118,6 +119,7 @@ export const Schema = Type.Object(
       },
       strict,
     ),
+    sources: SourceList,
     gauges: Type.Object(
       {
         scores: Type.Union([Type.Literal('flagged'), Type.Literal('all')], {
@@ -249,6 +251,7 @@ export const RELOADABLE: ReadonlySet<string> = new Set([
   'ingest.replicas',
   'ingest.clusterLabel',
   'ingest.replicaLabel',
+  'sources',
   'gauges.linger',
   'alerts.budget',
   'mode',

@@ -29,6 +29,7 @@ const MEANINGS = {
   owner_unreachable: { retryable: true, status: 503 },
   overloaded: { retryable: true, status: 503 },
   partition_lost: { retryable: true, status: 503 },
+  prometheus_refused: { retryable: false, status: 502 },
   prometheus_unreachable: { retryable: true, status: 502 },
   record_unreadable: { retryable: false, status: 500 },
   state_present: { retryable: false, status: 500 },

@@ -7,7 +7,7 @@ export interface Check {
   name: string;
   /** Undefined when ready, else the reason and the progress. */
   missing: () => string | undefined;
-  /** What a person should know although it is ready. */
+  /** What a person should know although it is ready, and what sending elsewhere would not mend. */
   note?: () => string | undefined;
 }
 
@@ -17,12 +17,15 @@ export function healthRoutes(server: HttpServer, checks: readonly Check[]): void
   }
   for (const path of ['/-/ready', '/ready', '/readyz']) {
     server.get(path, (_request, reply) => {
-      const results = checks.map(({ name, missing, note }) => {
-        const [reason, remark] = [missing(), note?.()];
-        return { name, reason, ready: remark === undefined ? 'ready' : `ready, ${remark}` };
-      });
+      const results = checks.map(({ name, missing, note }) => ({
+        name,
+        reason: missing(),
+        said: note?.(),
+      }));
       const isReady = results.every(({ reason }) => reason === undefined);
-      const lines = results.map(({ name, reason, ready }) => `${name}: ${reason ?? ready}\n`);
+      const lines = results.map(({ name, reason, said }) => {
+        return `${name}: ${reason ?? 'ready'}${said === undefined ? '' : `; ${said}`}\n`;
+      });
       return reply
         .code(isReady ? 200 : 503)
         .type(PLAIN)

@@ -290,3 +290,50 @@ export const SCORER_CONNECTIONS_MAX = 16;
 /** How long the addresses of a name are believed, and when one that had none is asked again. */
 export const SCORER_NAMES_MS = 30_000;
 export const SCORER_NAME_RETRY_MS = 1_000;
+/** What a Prometheus says of an error or a warning, as far as it is shown. */
+export const PROMETHEUS_REASON_CHARACTERS_MAX = 400;
+/** Its warnings that are shown: it repeats them for each series. */
+export const PROMETHEUS_WARNINGS_MAX = 20;
+/** Points of one series in one answer: Prometheus refuses more than 11,000. */
+export const RANGE_STEPS_MAX = 11_000;
+/** Points of one answer that we aim at: 25 bytes each on the wire, about 100 while they are parsed, 40 MB in all. */
+export const RANGE_ANSWER_POINTS = 400_000;
+/** One answer of history: at the points above 10 MB; labels of 50,000 series may add 20 MB. Parsed it is about 5 times that. */
+export const RANGE_ANSWER_BYTES_MAX = 48 * 1024 * 1024;
+/** What Prometheus itself may take for one query: its own `--query.timeout` is two minutes. */
+export const RANGE_ANSWER_MS_MAX = 120_000;
+/** Series of one query of history: at about 2 KB for labels, record and events, 100 MB. */
+export const RANGE_SERIES_MAX = 50_000;
+/** Points of one series over a whole range: a year of minutes. */
+export const RANGE_POINTS_MAX = 530_000;
+/** Tries of one request, with pauses of 0.5, 1, 2, 4, 8 and 15 s between them: a restart of Prometheus fits in. */
+export const RANGE_TRIES_MAX = 7;
+/** And before the first answer of all: who mistyped an address is told after two seconds. */
+export const RANGE_FIRST_TRIES_MAX = 3;
+export const RANGE_RETRY_MS_MIN = 500;
+export const RANGE_RETRY_MS_MAX = 15_000;
+/** Requests for history begin so far apart at least, one at a time: others use that Prometheus too. */
+export const RANGE_REQUEST_MS_MIN = 100;
+/** A token or password that is sent to a Prometheus. */
+export const SENT_SECRET_BYTES_MAX = 8 * 1024;
+/** Anomalies of one backtest: at 100 bytes each 50 MB. Who has more has asked for series that nobody would be alerted on. */
+export const BACKTEST_ANOMALIES_MAX = 500_000;
+/** Rows that a backtest prints for people; as JSON all are. */
+export const BACKTEST_ROWS_MAX = 50;
+/** Series that a plot chooses from: at 72 KB each 144 MB. */
+export const BACKTEST_PLOT_SERIES_MAX = 2_000;
+/** Selectors that a backtest proposes: more are no advice. */
+export const SUGGESTED_SELECTORS_MAX = 20;
+/** Prometheus queries that are pulled: each is a request every few seconds. */
+export const SOURCES_MAX = 64;
+/** A query in the settings, in characters: longer ones belong into a recording rule. */
+export const SOURCE_QUERY_CHARACTERS_MAX = 8_192;
+/** Series in one pulled vector: at 300 bytes of JSON each 15 MB. */
+export const PULL_SERIES_MAX = 50_000;
+/** Series of it that enter the receiver at once, as many as Prometheus sends: the event loop comes round between them. */
+export const PULL_BODY_SERIES_MAX = 2_000;
+/** Pauses while a source does not answer: doubled from the first to the last, for ever. */
+export const PULL_RETRY_MS_MIN = 1_000;
+export const PULL_RETRY_MS_MAX = 60_000;
+/** Samples of a backfill's chunk that are put in the order of time: 16 bytes each; what a server gives beyond it is too much. */
+export const BACKFILL_CHUNK_POINTS_MAX = 4_000_000;

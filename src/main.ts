@@ -104,6 +104,57 @@ program
     await (await import('./cli/score.js')).score(files, options, refuse);
   });
 
+program
+  .command('backtest')
+  .description('What would have alerted, over the history of a Prometheus; it reads only')
+  .requiredOption('--prometheus <url>', 'address of a Prometheus, or of what speaks its API')
+  .requiredOption('--query <promql>', 'the series: any query that gives an instant vector')
+  .option('--start <time>', 'ISO 8601, epoch seconds, or how long ago', '1w')
+  .option('--end <time>', 'likewise, or now', 'now')
+  .option('--step <duration>', 'time between two points', '1m')
+  .option('--token-file <file>', 'file with a bearer token for that Prometheus')
+  .option('--username <name>', 'user name for that Prometheus')
+  .option('--password-file <file>', 'file with the password')
+  .option('--seed <number>', 'seed of the table of trees', '1')
+  .option('--plot <file>', 'draw value, band and anomalies into a file, .svg or .html')
+  .option('--suggest', 'propose settings that keep the flags within their budget')
+  .addOption(outputOption())
+  .addHelpText(
+    'after',
+    "\nExample:\n  treeline backtest --prometheus http://127.0.0.1:9090 --query 'node_load1' --start 2w",
+  )
+  .action(async (options: import('./cli/backtest.js').BacktestOptions) => {
+    const refuse = (message: string): never => program.error(`error: ${message}`);
+    await (await import('./cli/backtest.js')).backtest(options, refuse);
+  });
+
+withSettings(
+  program
+    .command('backfill')
+    .description(
+      'History from a Prometheus into the log of a new installation, before live samples',
+    ),
+)
+  .requiredOption('--prometheus <url>', 'address of a Prometheus, or of what speaks its API')
+  .requiredOption('--query <promql>', 'the series that will be sent later, all in one query')
+  .option('--lookback <duration>', 'how much history', '2w')
+  .option('--step <duration>', 'time between two points', '1m')
+  .option('--label <name=value>', 'label that is added to each series; may be repeated', append, [])
+  .option('--no-external-labels', 'do not add the external_labels of that Prometheus')
+  .option('--tenant <name>', 'whose samples these are, when tenancy is header')
+  .option('--token-file <file>', 'file with a bearer token for that Prometheus')
+  .option('--username <name>', 'user name for that Prometheus')
+  .option('--password-file <file>', 'file with the password')
+  .addOption(outputOption())
+  .addHelpText(
+    'after',
+    '\nExample:\n  treeline backfill --prometheus http://127.0.0.1:9090 --query \'{job="node"}\' --lookback 2w',
+  )
+  .action(async (options: import('./cli/backfill.js').BackfillArguments) => {
+    const refuse = (message: string): never => program.error(`error: ${message}`);
+    await (await import('./cli/backfill.js')).backfill(options, refuse);
+  });
+
 withSettings(
   program.command('topics').description('Create the topics of a log on Kafka, or check them'),
 )
@@ -178,6 +229,10 @@ function withSettings(command: Command): Command {
     command.addOption(new Option(`--${flag} <value>`, help));
   }
   return command;
+}
+
+function append(value: string, before: string[]): string[] {
+  return [...before, value];
 }
 
 function outputOption(): Option {

@@ -1,10 +1,9 @@
-// Asks a Prometheus, or what speaks its API (https://prometheus.io/docs/prometheus/latest/querying/api/), read-only. Each
-// answer is bounded in time and size, because it comes from a machine that is not ours. What an older or another server
-// does not know is undefined, not an error; only a server that cannot be reached at all is one.
+// What `treeline doctor` asks a Prometheus, or what speaks its API, read-only. What an older or another server does not
+// know is undefined, not an error; only a server that cannot be reached at all, does not let us in, or sends us elsewhere
+// is one. How one request goes is prometheus-api.ts; history is read by prometheus-range.ts.
 
 import { OperatingError } from './errors.js';
-import { PROMETHEUS_ANSWER_BYTES_MAX, PROMETHEUS_ANSWER_MS_MAX } from './limits.js';
-import { withoutSecrets } from './secret-file.js';
+import { openPrometheusApi } from './prometheus-api.js';
 
 export interface Sample {
   metric: Record<string, string>;
@@ -56,31 +55,18 @@ export interface PrometheusClient {
 
 /** Rejects on first use with `prometheus_unreachable` when nobody answers; `url` may hold user and password. */
 export function openPrometheus(url: string): PrometheusClient {
-  const { origin, pathname, username, password } = parsed(url);
-  const root = `${origin}${pathname.replace(/\/+$/, '')}`;
-  const headers: Record<string, string> = { Accept: 'application/json' };
-  if (username !== '') {
-    const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-    headers['Authorization'] = `Basic ${Buffer.from(pair).toString('base64')}`;
-  }
+  const api = openPrometheusApi(url);
+  const root = api.address;
 
   async function ask<T>(path: string, query: Record<string, string> = {}): Promise<T | undefined> {
-    const search = new URLSearchParams(query).toString();
-    const signal = AbortSignal.timeout(PROMETHEUS_ANSWER_MS_MAX);
-    const address = `${root}/api/v1/${path}${search === '' ? '' : `?${search}`}`;
-    try {
-      const answer = await fetch(address, { headers, signal, redirect: 'error' });
-      const text = await bounded(answer);
-      if (answer.status === 401 || answer.status === 403) throw refusedBy(root, answer.status);
-      if (!answer.ok || text === undefined) return undefined;
-      const body = JSON.parse(text) as { status?: string; data?: T };
-      return body.status === 'success' ? body.data : undefined;
-    } catch (error) {
-      if (error instanceof OperatingError) throw error;
-      // A SyntaxError: something answers that is no such API.
-      if (error instanceof SyntaxError) return undefined;
-      throw unreachable(root, error);
+    const reply = await api.ask(path, query);
+    if (reply.kind === 'answer') return reply.value as T;
+    if (reply.kind === 'away' && reply.status === 0) throw unreachable(root, reply.reason);
+    if (reply.kind === 'refused') {
+      if (reply.status === 401 || reply.status === 403) throw refusedBy(root, reply.status);
+      if (reply.status >= 300 && reply.status < 400) throw unreachable(root, reply.reason);
     }
+    return undefined;
   }
 
   return {
@@ -115,34 +101,9 @@ export function openPrometheus(url: string): PrometheusClient {
   };
 }
 
-function parsed(url: string): URL {
-  const found = URL.canParse(url) ? new URL(url) : undefined;
-  if (found !== undefined && /^https?:$/.test(found.protocol)) return found;
-  const shown = JSON.stringify(withoutSecrets(url));
-  throw new OperatingError('config_invalid', `${shown} is no address; write http://HOST:PORT`);
-}
-
-/** Undefined when it is larger than we read. */
-async function bounded(answer: Response): Promise<string | undefined> {
-  if (answer.body === null) return '';
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) {
-    bytes += chunk.length;
-    if (bytes > PROMETHEUS_ANSWER_BYTES_MAX) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
-}
-
-function unreachable(root: string, error: unknown): OperatingError {
-  const { cause, message } = error as {
-    cause?: { code?: string; message?: string };
-    message: string;
-  };
-  const why = cause?.code ?? cause?.message ?? message;
+function unreachable(root: string, why: string): OperatingError {
   const text = `Cannot ask ${root}: ${why}; is Prometheus there, and may this machine reach it?`;
-  return new OperatingError('prometheus_unreachable', text, error);
+  return new OperatingError('prometheus_unreachable', text);
 }
 
 function refusedBy(root: string, status: number): OperatingError {

@@ -7,7 +7,7 @@ import type { Metrics } from './metrics.js';
 import type { Replicas } from './receiver/replicas.js';
 import type { StateStore } from './state/state-store.js';
 
-const REJECTED_KEY = 'receiver/rejected';
+export const REJECTED_KEY = 'receiver/rejected';
 const REPLICAS_KEY = 'receiver/replicas';
 const SAVE_EVERY_MS = 10_000;
 

@@ -6,6 +6,7 @@ import type { CredentialSettings } from './config-auth.js';
 import { PARTITION_AND_STRIP_LABELS_MAX } from './limits.js';
 import { BadMatcher, parseSelector } from './matchers.js';
 import { PATH_GROUPS } from './path-groups.js';
+import { sourceRules } from './source-rules.js';
 import { tenantFault } from './tenant.js';
 
 export interface BrokenRule {
@@ -23,6 +24,7 @@ export function rulesBroken(settings: Settings): BrokenRule[] {
     ...kafkaRules(settings),
     ...alertRules(settings.alerts),
     ...scorerRules(settings),
+    ...sourceRules(settings),
   ];
 }
 

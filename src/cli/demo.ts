@@ -10,8 +10,9 @@ import { loadSettings } from '../config.js';
 import { OperatingError } from '../errors.js';
 import { createLogger } from '../logger.js';
 import { seriesText } from '../series.js';
+import type { SeriesSamples } from '../write-request.js';
 import { createFleet, DISTURBED, type FleetSeries, STEP_MS } from './demo-fleet.js';
-import { remoteWrite, type SeriesSamples } from './remote-write.js';
+import { remoteWrite } from './remote-write.js';
 import { endWith, welcome } from './run.js';
 
 const WEEK_MS = 7 * 864e5;

@@ -8,7 +8,7 @@ import { WasmDecoder } from '../receiver/wasm-decoder.js';
 import { readBlock } from '../sample-block.js';
 import type { Placed, PlaceSeries } from '../scorer/state-survey.js';
 import { loadWasm } from '../wasm-files.js';
-import { type SeriesSamples, writeRequestBody } from './remote-write.js';
+import { type SeriesSamples, writeRequestBody } from '../write-request.js';
 
 /** Any time later than the samples: nothing may be in its future. */
 const NOW_MS = 1e12;

@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { OperatingError } from '../errors.js';
 import type { HttpReply, HttpRequest, HttpServer, Logger } from '../http-server.js';
-import { APPEND_BYTES_MAX } from '../limits.js';
+import { APPEND_BYTES_MAX, BODY_BYTES_MAX } from '../limits.js';
 import type { Log } from '../log/log.js';
 import type { Metrics } from '../metrics.js';
 import { ONLY_TENANT } from '../tenant.js';
@@ -29,8 +29,15 @@ export interface ReceiverParts {
   replicas?: Replicas;
 }
 
+interface Origin {
+  tenant: string;
+  version: Version;
+}
+
 export interface Receiver {
   routes(server: HttpServer): void;
+  /** A snappy block that comes from within the process, by the same rules and with the same promise. */
+  take(body: Uint8Array, origin: Origin): Promise<Answer>;
   /** Bytes decoded and not yet durable. */
   waitingBytes(): number;
   /** Learns types and units from the metadata of a request that another receiver got; its samples are not taken. */
@@ -44,7 +51,7 @@ const LOG_EVERY_MS = 10_000;
 const LEFT_OUT = 'Left out: another replica of this cluster is the elected one';
 
 export function createReceiver(parts: ReceiverParts): Receiver {
-  const { log, metrics, logger, clock } = parts;
+  const { log, metrics, clock } = parts;
   let { decoder } = parts;
   const budget = new BodyBudget();
   // A request decoded before a failed append may count on announcements that were lost with it: it is answered 503
@@ -54,7 +61,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     epoch++;
     decoder.forgetAnnouncements();
   });
-  let complainedAt = 0;
+  const unavailable = complainer(parts);
   const count = countersOf(metrics, parts.replicas);
   // Senders that wait for a word before they send the body: they get it when the headers are found good.
   const waiting = new WeakMap<IncomingMessage, ServerResponse>();
@@ -91,11 +98,21 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     }
   }
 
+  async function take(body: Uint8Array, origin: Origin): Promise<Answer> {
+    if (appender.bytes > APPEND_BYTES_MAX / 2)
+      return { status: 503, message: overloaded().message };
+    if (body.length > BODY_BYTES_MAX) return { status: 413, message: 'The body is too large' };
+    try {
+      decoder.input(body.length).set(body);
+      return await append(decoder.decode(body.length, { ...origin, nowMs: clock() }), origin);
+    } catch (error) {
+      if (error instanceof BadRequest) return refused(error);
+      throw error;
+    }
+  }
+
   /** Everything read from `decoded` is read before the first await: the next request overwrites it. */
-  async function append(
-    decoded: Decoded,
-    { tenant, version }: { tenant: string; version: Version },
-  ): Promise<Answer> {
+  async function append(decoded: Decoded, { tenant, version }: Origin): Promise<Answer> {
     const begunIn = epoch;
     const { received } = decoded;
     const written = version === 2 ? decoded.written : undefined;
@@ -124,20 +141,8 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     return answer;
   }
 
-  function unavailable(error: unknown): Answer {
-    if (!(error instanceof OperatingError)) throw error;
-    const now = clock();
-    if (now - complainedAt > LOG_EVERY_MS) {
-      complainedAt = now;
-      logger.error(
-        { code: error.code, err: error },
-        'Samples could not be logged; senders are told to retry',
-      );
-    }
-    return { status: 503, message: error.message };
-  }
-
   return {
+    take,
     waitingBytes: () => appender.bytes,
     learnFamilies(body, tenant) {
       decoder.input(body.length).set(body);
@@ -149,6 +154,23 @@ export function createReceiver(parts: ReceiverParts): Receiver {
       decoder.forgetAnnouncements();
     },
     routes: (server) => addRoutes(server, { write, waiting }),
+  };
+}
+
+/** What a failed append is answered; the log hears of it now and then. Throws what is no operating error. */
+function complainer({ logger, clock }: ReceiverParts): (error: unknown) => Answer {
+  let complainedAt = 0;
+  return (error) => {
+    if (!(error instanceof OperatingError)) throw error;
+    const now = clock();
+    if (now - complainedAt > LOG_EVERY_MS) {
+      complainedAt = now;
+      logger.error(
+        { code: error.code, err: error },
+        'Samples could not be logged; senders are told to retry',
+      );
+    }
+    return { status: 503, message: error.message };
   };
 }
 
