@@ -7,13 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect, test } from 'vitest';
 import { MetricType } from '../src/gen/sample_block_pb.js';
 import { PROMETHEUS_3_VERSION, prometheus3Binary } from './go-peers/prometheus-3.js';
-import { type LoggedSeries, readLogged } from './logged-series.js';
+import type { LoggedSeries } from './logged-series.js';
 import { type Prometheus, startPrometheus } from './peers.js';
 import { endPrograms, eventually, freePort, temporaryDirectory } from './programs.js';
+import { received, stopAndRead } from './sent-and-logged.js';
 import {
-  identityFaults,
   parseMetrics,
-  partitionsAtRest,
   type Reading,
   readingOf,
   startTreeline,
@@ -51,7 +50,7 @@ test('Prometheus 3 loses, drops and repeats nothing; types, starts and native hi
   expect(codesOf(await treeline.metrics())).toEqual(['204']);
   const rows = await derivedRows(treeline);
   await pair.stop();
-  const logged = [...(await stopAndRead(treeline)).values()];
+  const logged = [...(await stopAndRead(treeline, PARTITIONS)).values()];
 
   const typeOf = (name: string) => logged.find((series) => nameOf(series) === name)?.type;
   expect(typeOf('go_goroutines')).toBe(MetricType.GAUGE);
@@ -97,7 +96,7 @@ test('Prometheus 3 rides out kill -9 and a pause of Treeline: all that it sent i
   });
   expect(endsOf(readings, ['failed', 'dropped'])).toEqual([]);
   await pair.stop();
-  const logged = await stopAndRead(treeline);
+  const logged = await stopAndRead(treeline, PARTITIONS);
   let expected = 0;
   for (const series of logged.values()) {
     // Each scrape gave each series that does not come and go one sample, those of the pause too.
@@ -170,20 +169,6 @@ async function started(dataDir: string, port?: number): Promise<Treeline> {
     dataDir: path,
     args: ['--logging-level', 'warn'],
     ...(port === undefined ? {} : { port }),
-  });
-}
-
-async function stopAndRead(treeline: Treeline): Promise<Map<string, LoggedSeries>> {
-  await partitionsAtRest(treeline);
-  expect.soft(identityFaults(await treeline.metrics())).toEqual([]);
-  await treeline.stop();
-  return readLogged(treeline.dataDir, PARTITIONS);
-}
-
-async function received(treeline: Treeline, samples: number): Promise<void> {
-  await eventually(`${samples} samples to be received`, 120_000, async () => {
-    const count = readingOf(await treeline.metrics(), 'treeline_samples_received_total') ?? 0;
-    return count >= samples ? true : undefined;
   });
 }
 

@@ -9,14 +9,13 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { afterAll, expect, test } from 'vitest';
 import { HistogramSchema } from '../src/gen/remote_write_v2_pb.js';
 import { MetricType } from '../src/gen/sample_block_pb.js';
-import { keyOf, type LoggedSeries, readLogged } from './logged-series.js';
+import { keyOf, type LoggedSeries } from './logged-series.js';
 import { startNodeExporter, startPrometheus, startVmagent } from './peers.js';
 import { endPrograms, eventually, freePort, temporaryDirectory } from './programs.js';
 import { type Rw2SenderReport, runRw2Sender, rw2SenderBinary } from './rw2-sender.js';
+import { received, stopAndRead } from './sent-and-logged.js';
 import {
-  identityFaults,
   parseMetrics,
-  partitionsAtRest,
   type Reading,
   readingOf,
   startTreeline,
@@ -47,7 +46,7 @@ test.each(['sample', 'series', 'none'] as const)(
       exemplars: 9 * 4,
       errors: [],
     });
-    const logged = await stopAndRead(treeline);
+    const logged = await stopAndRead(treeline, PARTITIONS);
     expectAllOf(logged, sent);
   },
 );
@@ -69,7 +68,7 @@ test('the 2.0 client is told exactly what of its request was refused', async () 
   expect(report.errors[0]).toMatch(
     /400 Bad Request: 2 of 11 samples rejected: 2 no metric name; first: .*\{job="nameless"\}/,
   );
-  expectAllOf(await stopAndRead(treeline), sent);
+  expectAllOf(await stopAndRead(treeline, PARTITIONS), sent);
 });
 
 test('the 2.0 client rides out a start of the program: it retries and nothing is lost', async () => {
@@ -83,7 +82,7 @@ test('the 2.0 client rides out a start of the program: it retries and nothing is
   const report = await sending;
   expect([report.failed, report.samples, report.errors]).toEqual([0, 12, []]);
   expect(report.retried).toBeGreaterThan(0);
-  expectAllOf(await stopAndRead(treeline), sent);
+  expectAllOf(await stopAndRead(treeline, PARTITIONS), sent);
 });
 
 test('vmagent sends everything that it scrapes, and drops nothing', {
@@ -116,7 +115,7 @@ scrape_configs:
   }
   await vmagent.stop();
   await exporter.stop();
-  const logged = await stopAndRead(treeline);
+  const logged = await stopAndRead(treeline, PARTITIONS);
   expectQueues(logged, exporter.target);
 });
 
@@ -135,7 +134,7 @@ test('Prometheus 2.42 sends samples and, apart from them, types: both arrive', {
   expect(readingOf(readings, 'prometheus_remote_storage_metadata_total')).toBeGreaterThan(100);
   await prometheus.stop();
   await exporter.stop();
-  const logged = await stopAndRead(treeline);
+  const logged = await stopAndRead(treeline, PARTITIONS);
   expectQueues(logged, exporter.target);
   const typeOf = (name: string) =>
     [...logged.values()].find(({ labels }) => labels.some(({ value }) => value === name))?.type;
@@ -175,7 +174,7 @@ test('of two Prometheus 2.42 with one cluster, one is listened to; when it ends,
   expectPrometheusLostNothing(await metricsOf(second.url));
   await second.stop();
   await exporter.stop();
-  const logged = await stopAndRead(treeline);
+  const logged = await stopAndRead(treeline, PARTITIONS);
   const place = { instance: exporter.target, job: 'demo', cluster: 'demo', queue: 'q0' };
   const times = (logged.get(keyOf({ __name__: 'demo_queue_length', ...place }))?.points ?? []).map(
     ([ms]) => Number(ms),
@@ -199,20 +198,6 @@ async function started(
     dataDir: temporaryDirectory(name),
     args: ['--logging-level', 'warn', ...args],
     ...(port === undefined ? {} : { port }),
-  });
-}
-
-async function stopAndRead(treeline: Treeline): Promise<Map<string, LoggedSeries>> {
-  await partitionsAtRest(treeline);
-  expect.soft(identityFaults(await treeline.metrics())).toEqual([]);
-  await treeline.stop();
-  return readLogged(treeline.dataDir, PARTITIONS);
-}
-
-async function received(treeline: Treeline, samples: number): Promise<void> {
-  await eventually(`${samples} samples to be received`, 60_000, async () => {
-    const count = readingOf(await treeline.metrics(), 'treeline_samples_received_total') ?? 0;
-    return count >= samples ? true : undefined;
   });
 }
 

@@ -124,8 +124,10 @@ export class KafkaMember {
     onTrouble(kafkaError(cause, `take part in the consumer group ${group}`), cause);
     const pauseMs = this.#pauseMs;
     this.#pauseMs = Math.min(2 * pauseMs, RETRY_MS_MAX);
+    // A broker that does not answer must not keep a failed member from being started anew.
+    const gone = sleep(CLOSE_MS_MAX, undefined, { ref: false });
     this.#starting = Promise.all([
-      disconnect(consumer),
+      Promise.race([disconnect(consumer), gone]),
       sleep(pauseMs, undefined, { ref: false, signal: this.#ending.signal }).catch(() => {}), // closing
     ]).then(() => (this.#ending.signal.aborted ? undefined : this.#run()));
   }
