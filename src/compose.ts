@@ -8,7 +8,8 @@ import { addSources } from './compose-sources.js';
 import { durationMs, type Settings, sizeBytes } from './config.js';
 import { Guard } from './guard.js';
 import { type Check, healthRoutes } from './health.js';
-import { createHttpServer, type HttpServer, type Logger, listen } from './http-server.js';
+import type { HttpServer, Logger } from './http-server.js';
+import { createListeners } from './listeners.js';
 import type { Log } from './log/log.js';
 import { memoryAllowance, observeMemory, seriesCeiling } from './memory-limit.js';
 import { createMetrics, type Metrics } from './metrics.js';
@@ -44,6 +45,8 @@ const TELL_EVERY_MS = 10_000;
 export interface Treeline {
   /** `http://127.0.0.1:8275`, with the port that was taken. */
   url: string;
+  /** Where the gauges are: the same, unless they have a listener of their own. */
+  metricsUrl: string;
   /** Rejects when a stage cannot go on; the process should end, and its supervisor start it again. */
   failed: Promise<void>;
   /** Reads the settings again. Throws `config_invalid`; then the old ones stay in force. */
@@ -101,7 +104,9 @@ async function compose(
   observeMemory(metrics, await memoryAllowance());
   const storage = await storageOf(settings, { ...around, metrics, guard });
   const { judge, tls } = guard;
-  const server = createHttpServer({ metrics, logger, judge, ...(tls !== undefined && { tls }) });
+  const parts = { metrics, logger, judge, ...(tls !== undefined && { tls }) };
+  const listeners = createListeners(settings, parts);
+  const { main: server } = listeners;
   if (settings.roles.includes('api')) {
     // Before any route: it describes those that are added after it.
     await (await import('./openapi.js')).openApi(server, version());
@@ -116,8 +121,8 @@ async function compose(
   const scorer = settings.roles.includes('scorer') ? await createScorer(site) : undefined;
   if (settings.roles.includes('api')) await addApi(site, scorer);
   else if (scorer !== undefined) await addSeriesRoutes(site, scorer);
-  healthRoutes(server, site.checks);
-  scrapeRoutes(server, metrics, scorer?.gauges);
+  for (const one of listeners.all) healthRoutes(one, site.checks);
+  scrapeRoutes(listeners.metrics, metrics, scorer?.gauges);
   if (scorer !== undefined) {
     await scorer.start();
     undo.push(() => scorer.stop());
@@ -125,13 +130,13 @@ async function compose(
   }
   const { steps } = site;
   const reloader = createReloader({ settings, read: around.read, steps, metrics, logger });
-  reloader.routes(server);
-  const url = await listen(server, listenAddress(settings.listen));
-  guard.start(server);
-  // The listener closes first: every request in work ends before what it needs is closed.
+  reloader.routes(listeners.admin);
+  const urls = await listeners.listen();
+  guard.start(listeners.all);
+  // The listeners close first: every request in work ends before what it needs is closed.
   undo.push(async () => {
     guard.stop();
-    await server.close();
+    await listeners.close();
   });
   warnOfPlainSecrets(settings, logger);
   let stopping: Promise<void> | undefined;
@@ -139,7 +144,8 @@ async function compose(
     for (const step of undo.reverse()) await step();
   };
   return {
-    url,
+    url: urls.main,
+    metricsUrl: urls.metrics,
     failed: Promise.race([new Promise<void>(() => {}), ...site.failures]),
     reload: () => reloader.reload(),
     stop: () => {

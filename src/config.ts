@@ -27,6 +27,13 @@ export const ROLES = ['receiver', 'scorer', 'api'] as const;
 const Selectors = (description: string) =>
   Type.Array(Type.String({ minLength: 1 }), { maxItems: RULES_MAX, default: [], description });
 
+const ownListener = (routes: string) =>
+  Type.String({
+    pattern: '^$|^(.+):[0-9]{1,5}$',
+    default: '',
+    description: `HOST:PORT that serves ${routes} instead of listen`,
+  });
+
 export const Schema = Type.Object(
   {
     listen: Type.String({
@@ -34,6 +41,8 @@ export const Schema = Type.Object(
       default: '127.0.0.1:8275',
       description: 'Address of the HTTP listener, HOST:PORT; port 0 takes a free one',
     }),
+    listenMetrics: ownListener('/metrics and /metrics/anomalies'),
+    listenAdmin: ownListener('/-/reload'),
     dataDir: Type.String({
       minLength: 1,
       default: './data',

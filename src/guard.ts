@@ -16,7 +16,7 @@ export class Guard {
   #settings: Settings;
   #access: Access;
   #tls: TlsFiles | undefined;
-  #server: HttpServer | undefined;
+  #servers: readonly HttpServer[] = [];
   readonly #stops: (() => void)[] = [];
 
   /** Throws an OperatingError when a file that the settings name cannot be used. */
@@ -35,8 +35,8 @@ export class Guard {
   readonly judge: Access['judge'] = (knock) => this.#access.judge(knock);
 
   /** From now on the files are watched. */
-  start(server: HttpServer): void {
-    this.#server = server;
+  start(servers: readonly HttpServer[]): void {
+    this.#servers = servers;
     const watches = [
       watchSecrets('auth.credentials', () => this.#rereadAccess(), this.#logger),
       watchSecrets('tls', () => this.#rereadTls(), this.#logger),
@@ -81,7 +81,8 @@ export class Guard {
 
   #useTls(tls: TlsFiles | undefined): void {
     this.#tls = tls;
-    if (tls !== undefined && this.#server !== undefined) setTls(this.#server, tls);
+    if (tls === undefined) return;
+    for (const server of this.#servers) setTls(server, tls);
   }
 }
 

@@ -136,10 +136,11 @@ export function setTls(server: HttpServer, files: TlsFiles): void {
   (server.server as unknown as TlsServer).setSecureContext({ ...files, minVersion: 'TLSv1.2' });
 }
 
-/** Resolves with the address that is listened on. Rejects with `address_in_use` when somebody else has it. */
+/** Resolves with the address that is listened on. Rejects with `address_in_use`, naming the setting `key`. */
 export async function listen(
   server: HttpServer,
   address: { host: string; port: number },
+  key = 'listen',
 ): Promise<string> {
   try {
     // Thousands of senders that come back at once would overflow the usual queue of 511.
@@ -148,10 +149,10 @@ export async function listen(
     const { code } = error as NodeJS.ErrnoException;
     const where = `${address.host}:${address.port}`;
     const reasons: Record<string, string> = {
-      EADDRINUSE: `Cannot listen on ${where}: another program has this port; stop it or set listen`,
-      EADDRNOTAVAIL: `Cannot listen on ${where}: this machine has no such address; set listen`,
-      EACCES: `Cannot listen on ${where}: not permitted; ports below 1024 need privileges; set listen`,
-      ENOTFOUND: `Cannot listen on ${where}: no such host; set listen`,
+      EADDRINUSE: `Cannot listen on ${where}: another program has this port; stop it or set ${key}`,
+      EADDRNOTAVAIL: `Cannot listen on ${where}: this machine has no such address; set ${key}`,
+      EACCES: `Cannot listen on ${where}: not permitted; ports below 1024 need privileges; set ${key}`,
+      ENOTFOUND: `Cannot listen on ${where}: no such host; set ${key}`,
     };
     throw new OperatingError(
       'address_in_use',

@@ -39,20 +39,33 @@ export function isLoopback(host: string): boolean {
   return /^127\.[0-9]+\.[0-9]+\.[0-9]+$|^::1$|^localhost$/.test(host);
 }
 
-function listenRules(settings: Settings): BrokenRule[] {
-  const { listen, auth, tls } = settings;
-  const { host, port } = listenAddress(listen);
-  const broken: BrokenRule[] = [];
-  if (port > 65_535) broken.push({ key: 'listen', message: `listen: there is no port ${port}` });
+const LISTENERS = ['listen', 'listenMetrics', 'listenAdmin'] as const;
+
+function listenerFault(
+  key: (typeof LISTENERS)[number],
+  { auth, ...settings }: Settings,
+): BrokenRule | undefined {
+  const address = settings[key];
+  if (address === '') return undefined;
+  const { host, port } = listenAddress(address);
+  if (port > 65_535) return { key, message: `${key}: there is no port ${port}` };
+  const others = LISTENERS.filter((other) => other !== key && settings[other] === address);
+  if (port !== 0 && others.length > 0) {
+    return { key, message: `${key}: ${others[0]} has this address already; leave one of them out` };
+  }
   const asksNobody =
     auth.credentials.length === 0 || PATH_GROUPS.every((group) => auth.open.includes(group));
-  if (!isLoopback(host) && auth.mode !== 'none' && asksNobody) {
-    const message =
-      `listen: ${JSON.stringify(listen)} is reachable from other machines and no ` +
-      'authentication is configured; list auth.credentials, listen on 127.0.0.1, or write ' +
-      '"auth.mode: none" to let everybody in';
-    broken.push({ key: 'listen', message });
-  }
+  if (isLoopback(host) || auth.mode === 'none' || !asksNobody) return undefined;
+  const message =
+    `${key}: ${JSON.stringify(address)} is reachable from other machines and no ` +
+    'authentication is configured; list auth.credentials, listen on 127.0.0.1, or write ' +
+    '"auth.mode: none" to let everybody in';
+  return { key, message };
+}
+
+function listenRules(settings: Settings): BrokenRule[] {
+  const { tls } = settings;
+  const broken: BrokenRule[] = LISTENERS.flatMap((key) => listenerFault(key, settings) ?? []);
   if ((tls.certFile === '') !== (tls.keyFile === '')) {
     const key = tls.certFile === '' ? 'tls.keyFile' : 'tls.certFile';
     broken.push({ key, message: 'tls.certFile and tls.keyFile are set together or not at all' });

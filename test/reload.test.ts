@@ -130,7 +130,7 @@ test('a new certificate serves new connections, and cuts none that is open', asy
   const server = createHttpServer({ metrics: createMetrics('0'), logger, ...(tls && { tls }) });
   server.get('/name', () => 'here');
   const url = await server.listen({ host: '127.0.0.1', port: 0 });
-  guard.start(server);
+  guard.start([server]);
   expect(url).toMatch(/^https:/);
   const { Agent } = await import('node:https');
   const old = new Agent({ keepAlive: true, ca: [first.cert, second.cert] });

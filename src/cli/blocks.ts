@@ -11,8 +11,13 @@ export interface Queue {
   maxSamplesPerSend: number;
 }
 
-export function prometheusBlocks(url: string, settings: Settings, queue?: Queue): string {
-  const { protocol, host } = new URL(url);
+/** `metricsUrl`: where the gauges are, if not where samples go. */
+export function prometheusBlocks(
+  url: string,
+  settings: Settings,
+  { queue, metricsUrl = url }: { queue?: Queue; metricsUrl?: string } = {},
+): string {
+  const { protocol, host } = new URL(metricsUrl);
   const isTls = protocol === 'https:';
   const lines = [
     'remote_write:',

@@ -41,7 +41,10 @@ export async function doctor(options: Options): Promise<void> {
     const found = await survey(client, { clock: Date.now });
     findings.push(...(await prometheusFindings(client, found, settings)));
     const drop = proposedRules(found);
-    const blocks = prometheusBlocks(urlOf(settings), settings, found.queue);
+    const blocks = prometheusBlocks(urlOf(settings), settings, {
+      queue: found.queue,
+      metricsUrl: urlOf(settings, settings.listenMetrics),
+    });
     report = {
       prometheus: found,
       drop,
@@ -233,8 +236,8 @@ function rulesBlock(rules: readonly { selector: string; series: number; why: str
   return `ingest:\n  drop:\n${lines.join('')}`;
 }
 
-function urlOf({ listen, tls }: Settings): string {
-  return `${tls.certFile === '' ? 'http' : 'https'}://${listen}`;
+function urlOf({ listen, tls }: Settings, address = ''): string {
+  return `${tls.certFile === '' ? 'http' : 'https'}://${address === '' ? listen : address}`;
 }
 
 function findingText({ level, what, fix }: Finding): string {

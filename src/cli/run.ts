@@ -27,7 +27,7 @@ export async function run(options: Options): Promise<void> {
   const treeline = await startTreeline(settings, { logger, read });
   endWith(treeline, logger);
   process.on('SIGHUP', () => reload(treeline));
-  process.stdout.write(welcome(treeline.url, settings));
+  process.stdout.write(welcome(treeline.url, settings, treeline.metricsUrl));
 }
 
 function reload(treeline: Treeline): void {
@@ -56,12 +56,12 @@ export function endWith(treeline: Treeline, logger: Logger): void {
   });
 }
 
-export function welcome(url: string, settings: Settings): string {
+export function welcome(url: string, settings: Settings, metricsUrl = url): string {
   return `Treeline ${version()} listens on ${url}, data in ${settings.dataDir}
 
 Add to prometheus.yml:
 
-${prometheusBlocks(url, settings)}
+${prometheusBlocks(url, settings, { metricsUrl })}
 Then ask Prometheus: anomaly_flag == 1
 `;
 }
