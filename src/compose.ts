@@ -24,6 +24,7 @@ import { isLoopback, listenAddress } from './settings-rules.js';
 import type { StateStore } from './state/state-store.js';
 import { openStorage, type Storage } from './storage.js';
 import { ONLY_TENANT } from './tenant.js';
+import { zoneChanges } from './time-zone.js';
 import { version } from './version.js';
 import { openWaitingRoom } from './waiting-room.js';
 import { loadWasm } from './wasm-files.js';
@@ -260,11 +261,13 @@ async function createScorer(site: Site): Promise<Scorer> {
   const { Scorer } = await import('./scorer/scorer.js');
   const { WasmForest } = await import('./scorer/wasm-forest.js');
   const forest = loadWasm('forest');
+  const zone = zoneChanges(settings.timezone);
   const seriesMax = await seriesMaxOf(site, store);
   const scorer = new Scorer({
     log,
     store,
-    createForest: (seriesMax) => new WasmForest(forest.module, { seriesMax, seed: FOREST_SEED }),
+    createForest: (seriesMax) =>
+      new WasmForest(forest.module, { seriesMax, seed: FOREST_SEED, zone }),
     engineId: createHash('sha256').update(forest.bytes).digest(),
     metrics,
     logger,

@@ -48,6 +48,11 @@ export const Schema = Type.Object(
       default: './data',
       description: 'Directory of the embedded log and the learnt state',
     }),
+    timezone: Type.String({
+      minLength: 1,
+      default: 'UTC',
+      description: 'Time zone (IANA name) in which hours and weekends are learnt',
+    }),
     roles: Type.Array(Type.Union(ROLES.map((role) => Type.Literal(role))), {
       minItems: 1,
       uniqueItems: true,

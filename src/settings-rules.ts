@@ -1,6 +1,7 @@
 // What a schema cannot say of the settings: selectors that must parse, settings that only make sense together, and the
 // one rule about safety: an address that other machines can reach needs credentials, or a plain word that it has none.
 
+import { isTimeZone } from './calendar.js';
 import type { Settings } from './config.js';
 import type { CredentialSettings } from './config-auth.js';
 import { PARTITION_AND_STRIP_LABELS_MAX } from './limits.js';
@@ -17,6 +18,7 @@ export interface BrokenRule {
 export function rulesBroken(settings: Settings): BrokenRule[] {
   return [
     ...listenRules(settings),
+    ...zoneRules(settings),
     ...authRules(settings),
     ...selectorRules('ingest.keep', settings.ingest.keep),
     ...selectorRules('ingest.drop', settings.ingest.drop),
@@ -37,6 +39,12 @@ export function listenAddress(listen: string): { host: string; port: number } {
 /** Reachable from this machine only. */
 export function isLoopback(host: string): boolean {
   return /^127\.[0-9]+\.[0-9]+\.[0-9]+$|^::1$|^localhost$/.test(host);
+}
+
+function zoneRules({ timezone }: Settings): BrokenRule[] {
+  if (isTimeZone(timezone)) return [];
+  const message = `timezone: ${JSON.stringify(timezone)} is no time zone; write an IANA name, such as Europe/Berlin`;
+  return [{ key: 'timezone', message }];
 }
 
 const LISTENERS = ['listen', 'listenMetrics', 'listenAdmin'] as const;

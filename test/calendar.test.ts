@@ -3,7 +3,7 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { isTimeZone, windowAt } from '../src/api/calendar.js';
+import { isTimeZone, windowAt } from '../src/calendar.js';
 
 const BERLIN = 'Europe/Berlin';
 const MINUTE = 60_000;

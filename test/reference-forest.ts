@@ -46,6 +46,7 @@ export interface Row {
 /** One series: what its record holds, by name. */
 export class ReferenceSeries {
   readonly trees: Trees;
+  readonly ahead: (timestamp: bigint) => number;
   kind: number;
   lastTimestamp = NO_TIMESTAMP;
   lastBits = 0n;
@@ -85,8 +86,10 @@ export class ReferenceSeries {
   leaves = new Uint8Array(TREES);
   counters = new Uint8Array(TREES * 16);
 
-  constructor(trees: Trees, kind: string) {
+  /** `ahead`: what the clock on the wall is ahead of UTC, in minutes. */
+  constructor(trees: Trees, kind: string, ahead: (timestamp: bigint) => number = () => 0) {
     this.trees = trees;
+    this.ahead = ahead;
     this.kind = KINDS.indexOf(kind);
   }
 
@@ -182,7 +185,7 @@ export class ReferenceSeries {
     const beyond = log2(f(1 + f(30 * exceed)));
 
     // How large the residual from the nearer of two predictions is, in units of its usual size.
-    const minute = minuteOfWeek(timestamp);
+    const minute = minuteOfWeek(timestamp, this.ahead);
     const clock = minute % 1440;
     const bin = binOf(minute);
     const lag = f(f(f(6 / 7200) * usual) * this.season.climb(bin));

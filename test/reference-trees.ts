@@ -78,9 +78,9 @@ export function drawLevel(n: number, group: number): number {
   return h === 0 ? 32 : 31 - Math.clz32(h & -h);
 }
 
-/** The week begins on a Thursday, as the epoch did. */
-export function minuteOfWeek(timestamp: bigint): number {
-  const minute = Math.floor(Number(timestamp) / 60000);
+/** The week begins on a Thursday, as the epoch did. `ahead`: what the clock on the wall is ahead of UTC, in minutes. */
+export function minuteOfWeek(timestamp: bigint, ahead: (timestamp: bigint) => number): number {
+  const minute = Math.floor(Number(timestamp) / 60000) + ahead(timestamp);
   return minute - 10080 * Math.floor(minute / 10080);
 }
 

@@ -29,8 +29,10 @@ export {
   UPPERS,
   VALUE_BITS,
   VALUES,
+  ZONE,
 } from './memory-map';
 export { RECORD_BYTES, RECORD_FORMAT } from './record';
+export { useZone } from './wall-clock';
 
 const NONE: f64 = NaN;
 

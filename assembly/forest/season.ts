@@ -1,5 +1,5 @@
-// The usual value per hour of the day, weekdays and weekends apart, in UTC: the trees need the same
-// clock every day, not the right one. A bin's mean moves when its hour ends, by the mean of that
+// The usual value per hour of the day, weekdays and weekends apart, by the clock on the wall: that
+// is UTC unless a time zone was chosen. A bin's mean moves when its hour ends, by the mean of that
 // hour, so that a value is never judged by itself. Where a bin has not been visited, the same hour
 // of the other sort of day answers, else the level.
 //
@@ -20,6 +20,7 @@ import {
   SEASON_STEP,
   SEASON_VISITS,
 } from './record';
+import { wallMinute } from './wall-clock';
 
 const RATE_MIN: f32 = 0.1;
 const HOURS: i32 = 24;
@@ -43,7 +44,7 @@ const PER_MINUTE: f32 = 1.0 / 60.0;
 
 /** Minute of the week within [0, 10080); the week begins on Thursday, as the epoch did. */
 export function minuteOfWeek(timestamp: i64): i32 {
-  const minute = floor(<f64>timestamp / MINUTE_MS);
+  const minute = wallMinute(floor(<f64>timestamp / MINUTE_MS));
   return <i32>(minute - WEEK_MINUTES * floor(minute / WEEK_MINUTES));
 }
 

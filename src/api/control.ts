@@ -6,13 +6,13 @@
 // FALSE_ALARM_RATIO times as far from what was expected. Said of an entity or of selectors, distances are compared in
 // halves of the expected band, since the series have units of their own. The latest word on an anomaly holds.
 
+import { type Span, windowAt } from '../calendar.js';
 import type { Control, Feedback, Maintenance } from '../gen/control_pb.js';
 import { FeedbackKind } from '../gen/control_pb.js';
 import { FALSE_ALARM_RATIO } from '../limits.js';
 import { anyOf, BadMatcher } from '../matchers.js';
 import { fingerprintText, type Label } from '../series.js';
 import { type Anomaly, causeName } from './anomalies.js';
-import { type Span, windowAt } from './calendar.js';
 
 export type Quiet = 'muted' | 'dismissed';
 

@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { Type } from '@sinclair/typebox';
+import { isTimeZone } from '../calendar.js';
 import { Cause } from '../gen/candidate_pb.js';
 import {
   type Control,
@@ -16,7 +17,6 @@ import { type HttpServer, tenantOf } from '../http-server.js';
 import { FEEDBACK_MAX, FEEDBACK_MS, MAINTENANCE_MAX } from '../limits.js';
 import { anyOf } from '../matchers.js';
 import type { Anomaly } from './anomalies.js';
-import { isTimeZone } from './calendar.js';
 import { deviationOf } from './control.js';
 import { BadRequest, Conflict, NotFound, timeOf } from './query.js';
 import {

@@ -42,9 +42,14 @@ export class BacktestRun implements RangeTaker {
 
   constructor(
     module: WebAssembly.Module,
-    options: { seed: number; isPlotted: boolean; onShare: (share: number) => void },
+    options: {
+      seed: number;
+      zone?: Int32Array | undefined;
+      isPlotted: boolean;
+      onShare: (share: number) => void;
+    },
   ) {
-    this.#forest = new WasmForest(module, { seriesMax: RANGE_SERIES_MAX, seed: options.seed });
+    this.#forest = new WasmForest(module, { ...options, seriesMax: RANGE_SERIES_MAX });
     this.#isPlotted = options.isPlotted;
     this.#onShare = options.onShare;
     const { timestampBytes, valueBytes, batchMax } = this.#forest;

@@ -9,6 +9,7 @@ import { authorizationOf } from '../prometheus-credential.js';
 import { type RangeSummary, readRange } from '../prometheus-range.js';
 import { withoutSecrets } from '../secret-file.js';
 import { seriesText } from '../series.js';
+import { zoneOption } from '../time-zone.js';
 import { loadWasm } from '../wasm-files.js';
 import { type BacktestReport, reportJson, reportOf, reportText } from './backtest-report.js';
 import { BacktestRun, type BacktestSeries } from './backtest-run.js';
@@ -25,6 +26,7 @@ export interface BacktestOptions {
   end: string;
   step: string;
   seed: string;
+  timezone: string;
   tokenFile?: string;
   username?: string;
   passwordFile?: string;
@@ -43,6 +45,7 @@ export async function backtest(
   const nowMs = Date.now();
   const seed = /^\d+$/.test(options.seed) ? Number(options.seed) : Number.NaN;
   if (!(seed < 2 ** 32)) refuse(`--seed is ${options.seed}, expected 0 to ${2 ** 32 - 1}`);
+  const zone = zoneOption(options.timezone, refuse);
   const { plot } = options;
   if (plot !== undefined && plotFormat(plot) === undefined) {
     refuse(`--plot ${plot} must end in .svg or .html`);
@@ -57,7 +60,7 @@ export async function backtest(
   const bar = progressLine();
   const { module } = loadWasm('forest');
   const isPlotted = plot !== undefined;
-  const run = new BacktestRun(module, { seed, isPlotted, onShare: bar.draw });
+  const run = new BacktestRun(module, { seed, zone, isPlotted, onShare: bar.draw });
   let read: RangeSummary;
   try {
     read = await readRange(api, { query, startMs, endMs, stepMs }, run);

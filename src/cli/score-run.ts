@@ -15,6 +15,8 @@ import { openOutput, type RowOutput } from './score-output.js';
 export interface RunSettings {
   column: string;
   seed: number;
+  /** What the clock on the wall does; absent: UTC. */
+  zone?: Int32Array | undefined;
   isPlotted: boolean;
   /** Rows are not wanted where they have no file to go to. */
   isQuiet: boolean;
@@ -75,7 +77,7 @@ export async function runHere(
   settings: RunSettings,
   { module, standardOutput, onBytes }: RunContext,
 ): Promise<SeriesResult[]> {
-  const forest = new WasmForest(module, { seriesMax: slotsFor(tasks), seed: settings.seed });
+  const forest = new WasmForest(module, { ...settings, seriesMax: slotsFor(tasks) });
   const results: SeriesResult[] = [];
   for (const task of tasks) {
     results.push(...(await runTask(task, settings, { forest, rows: standardOutput, onBytes })));

@@ -16,7 +16,7 @@ import {
 assert(parentPort !== null, 'This file runs as a thread');
 const port = parentPort;
 const { settings, module, slots } = workerData as WorkerStart;
-const forest = new WasmForest(module, { seriesMax: slots, seed: settings.seed });
+const forest = new WasmForest(module, { ...settings, seriesMax: slots });
 const rows = portOutput(port);
 const say = (message: FromWorker): void => port.postMessage(message);
 

@@ -4,6 +4,7 @@
 
 import { rmSync } from 'node:fs';
 import { SCORE_JOBS_MAX } from '../limits.js';
+import { zoneOption } from '../time-zone.js';
 import { loadWasm } from '../wasm-files.js';
 import type { SeriesResult } from './score-batch.js';
 import { planTasks, type ScoreTask } from './score-inputs.js';
@@ -18,6 +19,7 @@ export interface ScoreOptions {
   value: string;
   out?: string;
   seed: string;
+  timezone: string;
   plot?: string;
   jobs: string;
   shard: string;
@@ -43,6 +45,7 @@ export async function score(
   const settings: RunSettings = {
     column: options.column,
     seed,
+    zone: zoneOption(options.timezone, refuse),
     isPlotted: options.plot !== undefined,
     // Standard output then holds one JSON document, or nothing: rows are for whoever names a place.
     isQuiet: isJson,

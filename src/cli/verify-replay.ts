@@ -21,6 +21,7 @@ import { Partition } from '../scorer/partition.js';
 import { WasmForest } from '../scorer/wasm-forest.js';
 import { writtenCeiling } from '../series-ceiling.js';
 import type { StateStore } from '../state/state-store.js';
+import { zoneChanges } from '../time-zone.js';
 import { loadWasm } from '../wasm-files.js';
 import { type Opened, withStorage } from './state-storage.js';
 
@@ -47,8 +48,10 @@ async function verifyAll(
   const different: number[] = [];
   const seriesMax = (await writtenCeiling(store)) ?? settings.ingest.maxSeries;
   const { poison } = settings.log;
+  const zone = zoneChanges(settings.timezone);
   for (let index = 0; index < log.partitions; index++) {
-    const { text, isEqual } = await verify(index, { log, store, logger, seriesMax, poison });
+    const site = { log, store, logger, seriesMax, poison, zone };
+    const { text, isEqual } = await verify(index, site);
     process.stdout.write(`partition ${index}: ${text}\n`);
     if (!isEqual) different.push(index);
   }
@@ -63,12 +66,13 @@ async function verify(
     logger: Logger;
     seriesMax: number;
     poison: 'stop' | 'quarantine';
+    zone: Int32Array | undefined;
   },
 ): Promise<{ text: string; isEqual: boolean }> {
-  const { log, store, logger, seriesMax, poison } = site;
+  const { log, store, logger, seriesMax, poison, zone } = site;
   const forest = loadWasm('forest');
   const empty = () =>
-    new Partition(new WasmForest(forest.module, { seriesMax, seed: FOREST_SEED }), seriesMax);
+    new Partition(new WasmForest(forest.module, { seriesMax, seed: FOREST_SEED, zone }), seriesMax);
   const lineage: Lineage = {
     logId: log.id,
     partition: index,

@@ -53,11 +53,18 @@ const PAGES_MAX = 65536;
 
 interface ForestExports extends WebAssembly.Exports {
   plant(seed: number, seriesMax: number): void;
+  useZone(count: number): void;
   open(slot: number, kind: number): void;
   clear(slot: number): void;
   endAnomaly(slot: number): number;
   observe(count: number): number;
   describe(slot: number): void;
+}
+
+export interface ForestSettings {
+  seriesMax: number;
+  seed: number;
+  zone?: Int32Array | undefined;
 }
 
 export class WasmForest {
@@ -100,8 +107,9 @@ export class WasmForest {
   /** One more than the highest slot that may hold anything but zeros. */
   #slotEnd = 0;
 
-  constructor(module: WebAssembly.Module, settings: { seriesMax: number; seed: number }) {
-    const { seriesMax, seed } = settings;
+  /** `zone`: what the clock on the wall does, as zoneChanges tells it; absent: UTC. */
+  constructor(module: WebAssembly.Module, settings: ForestSettings) {
+    const { seriesMax, seed, zone } = settings;
     assert(Number.isInteger(seriesMax) && seriesMax > 0, `seriesMax is ${seriesMax}`);
     const pages = Math.ceil((FIXED_BYTES_MAX + seriesMax * RECORD_BYTES_MAX) / PAGE_BYTES);
     assert(pages <= PAGES_MAX, `${seriesMax} series do not fit into one memory`);
@@ -136,6 +144,9 @@ export class WasmForest {
     this.eventTimestamps = new BigInt64Array(buffer, at('EVENT_TIMESTAMPS'), count);
     this.#description = new Float64Array(buffer, at('DESCRIPTION'), 14);
     this.#module.plant(seed, seriesMax);
+    if (zone === undefined) return;
+    new Int32Array(buffer, at('ZONE'), zone.length).set(zone);
+    this.#module.useZone(zone.length / 2);
   }
 
   /**

@@ -62,7 +62,7 @@ function instantOf(wallMs: number, timeZone: string): number {
 }
 
 /** What the clock of the zone is ahead of UTC at this instant. */
-function offsetMs(timeZone: string, atMs: number): number {
+export function offsetMs(timeZone: string, atMs: number): number {
   const parts: Record<string, number> = {};
   for (const { type, value } of formatOf(timeZone).formatToParts(atMs)) {
     parts[type] = Number(value);
