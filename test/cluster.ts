@@ -4,7 +4,7 @@
 
 import { join } from 'node:path';
 import { fromBinary } from '@bufbuild/protobuf';
-import { FOREST_SEED } from '../src/compose.js';
+import { FOREST_SEED } from '../src/compose-scorer.js';
 import { CandidateSchema } from '../src/gen/candidate_pb.js';
 import { SampleBlockSchema } from '../src/gen/sample_block_pb.js';
 import { READ_BYTES_MAX } from '../src/limits.js';

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { createReadStream, existsSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { FOREST_SEED } from '../compose.js';
+import { FOREST_SEED } from '../compose-scorer.js';
 import { readSettings } from '../config.js';
 import { DATA_DIR_MARKER } from '../data-dir.js';
 import { OperatingError } from '../errors.js';

@@ -3,7 +3,7 @@
 // Equal means that the state is what an uninterrupted run would have learnt.
 
 import { createHash } from 'node:crypto';
-import { FOREST_SEED } from '../compose.js';
+import { FOREST_SEED } from '../compose-scorer.js';
 import type { Settings } from '../config.js';
 import { OperatingError } from '../errors.js';
 import type { Logger } from '../http-server.js';

@@ -1,0 +1,43 @@
+// The api's part of the composition root: its store, whose series it shows, and what of its settings may change while it runs.
+
+import { strict as assert } from 'node:assert';
+import { seriesOf } from './compose-scorer.js';
+import { durationMs, type Settings } from './config.js';
+import type { Scorer } from './scorer/scorer.js';
+import type { Site } from './site.js';
+import { version } from './version.js';
+
+export async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
+  const { Api } = await import('./api/api.js');
+  const { log, storage, metrics, logger, clock, settings } = site;
+  const store = storage.own;
+  assert(store !== undefined, 'an api has a volume for its anomalies');
+  const { openPeers } = await import('./scorer-access.js');
+  const series = scorer === undefined ? await openPeers(site) : await seriesOf(scorer);
+  const alertsOf = ({ mode, alerts }: Settings) => ({ mode, budget: alerts.budget });
+  const api = new Api({
+    ...{ log, store, metrics, logger, clock },
+    settings: {
+      retentionMs: durationMs(settings.anomalies.retention),
+      partitionBy: settings.ingest.partitionBy,
+      alerts: alertsOf(settings),
+      alertmanagers: settings.alerts.alertmanagers,
+    },
+    ...(series !== undefined && { series }),
+    describe: () => ({
+      version: version(),
+      roles: settings.roles,
+      memoryBytes: process.memoryUsage().rss,
+      uptimeSeconds: process.uptime(),
+    }),
+  });
+  api.routes(site.server);
+  site.steps.push({
+    keys: ['mode', 'alerts.budget'],
+    apply: (next) => api.reconfigure(alertsOf(next)),
+  });
+  site.checks.push({ name: 'api', missing: () => api.unready() });
+  await api.start();
+  site.undo.push(() => api.stop());
+  site.failures.push(api.failed);
+}
