@@ -4,7 +4,9 @@
 // seen (the hash of all records, the same on every machine). No goal: the log, look-ups, accuracy.
 // Not timed: filling the columns. The first rounds, in which every leaf is new, are timed apart.
 //
-//   node dist/bench/score.bench.js [--smoke] [--random]
+// With --windows the newest values of every series are kept as well, as they are for a deep check.
+//
+//   node dist/bench/score.bench.js [--smoke] [--random] [--windows]
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -13,6 +15,7 @@ import { WasmForest } from '../src/scorer/wasm-forest.js';
 
 const isSmoke = process.argv.includes('--smoke');
 const isRandomOrder = process.argv.includes('--random');
+const hasWindows = process.argv.includes('--windows');
 const SERIES_COUNTS = isSmoke ? [1_000] : [1_000, 10_000, 100_000];
 const ROUND_SAMPLES = isSmoke ? 50_000 : 8_000_000;
 const ROUNDS_MIN = isSmoke ? 30 : 120;
@@ -29,7 +32,7 @@ console.log(
 for (const seriesCount of SERIES_COUNTS) measure(seriesCount);
 
 function measure(seriesCount: number): void {
-  const forest = new WasmForest(module, { seriesMax: seriesCount, seed: 1 });
+  const forest = new WasmForest(module, { seriesMax: seriesCount, seed: 1, hasWindows });
   for (let slot = 0; slot < seriesCount; slot++) forest.open(slot, 'gauge');
   const load = createLoad(forest, seriesCount);
   const rounds = Math.max(ROUNDS_MIN, Math.round(ROUND_SAMPLES / seriesCount));
@@ -41,6 +44,7 @@ function measure(seriesCount: number): void {
       const count = load.fill(round, from);
       const start = process.hrtime.bigint();
       forest.observe(count);
+      forest.windows?.finish(count);
       spent += process.hrtime.bigint() - start;
     }
     (round < WARM_ROUNDS ? young : warm).push(Number(spent) / seriesCount);

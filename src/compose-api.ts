@@ -2,6 +2,7 @@
 
 import { strict as assert } from 'node:assert';
 import { seriesOf } from './compose-scorer.js';
+import { suspectSettings } from './compose-suspects.js';
 import { durationMs, type Settings } from './config.js';
 import type { Scorer } from './scorer/scorer.js';
 import type { Site } from './site.js';
@@ -22,6 +23,7 @@ export async function addApi(site: Site, scorer: Scorer | undefined): Promise<vo
       partitionBy: settings.ingest.partitionBy,
       alerts: alertsOf(settings),
       alertmanagers: settings.alerts.alertmanagers,
+      ...suspectSettings(settings).verdicts,
     },
     ...(series !== undefined && { series }),
     describe: () => ({

@@ -3,6 +3,7 @@
 import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
 import type { SeriesSource } from './api/rest-series.js';
+import { suspectSettings } from './compose-suspects.js';
 import { durationMs, sizeBytes } from './config.js';
 import { memoryAllowance, seriesCeiling } from './memory-limit.js';
 import type { Scorer } from './scorer/scorer.js';
@@ -26,19 +27,19 @@ export async function createScorer(site: Site): Promise<Scorer> {
   const forest = loadWasm('forest');
   const zone = zoneChanges(settings.timezone);
   const seriesMax = await seriesMaxOf(site, store);
+  const { hasWindows, verdicts } = suspectSettings(settings);
+  const planted = { seed: FOREST_SEED, zone, hasWindows };
   const scorer = new Scorer({
     log,
     store,
-    createForest: (seriesMax) =>
-      new WasmForest(forest.module, { seriesMax, seed: FOREST_SEED, zone }),
+    createForest: (seriesMax) => new WasmForest(forest.module, { seriesMax, ...planted }),
     engineId: createHash('sha256').update(forest.bytes).digest(),
     metrics,
     logger,
     clock,
     trim: (partition, keepFrom) => storage.trim(partition, keepFrom),
     settings: {
-      seriesMax,
-      seed: FOREST_SEED,
+      ...{ seriesMax, seed: FOREST_SEED, ...verdicts },
       checkpointMs: durationMs(settings.checkpoint.interval),
       gauges: { scores: settings.gauges.scores, lingerMs: durationMs(settings.gauges.linger) },
       poison: settings.log.poison,
@@ -70,7 +71,7 @@ async function seriesMaxOf({ log, settings, logger }: Site, store: StateStore): 
     maxSeries: settings.ingest.maxSeries,
     partitions: log.partitions,
     isShared: settings.log.kind === 'kafka',
-    sizeBytes,
+    ...{ sizeBytes, hasWindows: suspectSettings(settings).hasWindows },
   });
   const isShared = settings.checkpoint.store === 'topic';
   const perPartition = await settleCeiling(store, ceiling.perPartition, isShared);
@@ -99,8 +100,8 @@ export async function seriesOf(scorer: Scorer): Promise<SeriesSource> {
   return {
     partitions: () => scorer.knownPartitions(),
     isCursor: isEntryCursor,
-    page: (query) => pageOfSeries(scorer.partitions(), query),
-    find: (wanted) => findSeries(scorer.partitions(), wanted),
+    page: (query) => pageOfSeries(scorer.partitions(), query, scorer.overlay),
+    find: (wanted) => findSeries(scorer.partitions(), wanted, scorer.overlay),
     count: (tenant) => countSeries(scorer.partitions(), tenant),
     status: async (withHash) => ({ partitions: await scorer.status(withHash) }),
   };

@@ -192,6 +192,11 @@ export const Schema = Type.Object(
       },
       strict,
     ),
+    verdicts: Type.Union([Type.Literal('auto'), Type.Literal('on'), Type.Literal('off')], {
+      default: 'auto',
+      description:
+        'Flags and notices wait for a deep check, and series keep the values it looks at; auto: where this process runs one',
+    }),
     mode: Type.Union([Type.Literal('auto'), Type.Literal('shadow'), Type.Literal('live')], {
       default: 'auto',
       description: 'shadow: notify nobody; auto: shadow for the first 7 days of samples, then live',

@@ -22,6 +22,7 @@ export function kafkaLogSettings(settings: Settings): KafkaLogSettings {
     retentionMs: {
       samples: durationMs(log.retentionAge),
       candidates: CANDIDATE_RETENTION_MS,
+      verdicts: CANDIDATE_RETENTION_MS,
     },
   };
 }

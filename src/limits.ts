@@ -337,3 +337,19 @@ export const PULL_RETRY_MS_MIN = 1_000;
 export const PULL_RETRY_MS_MAX = 60_000;
 /** Samples of a backfill's chunk that are put in the order of time: 16 bytes each; what a server gives beyond it is too much. */
 export const BACKFILL_CHUNK_POINTS_MAX = 4_000_000;
+/** Values that a series' window holds: what a model of the deep check looks at. A power of two. */
+export const WINDOW_STEPS = 512;
+/** 4 bytes a value and a head of 64; see src/scorer/windows.ts. */
+export const WINDOW_BYTES_PER_SERIES = 4 * WINDOW_STEPS + 64;
+/** Candidates with a window in one batch of a partition: 4 KB each. More at once than the deep check judges in a minute. */
+export const BATCH_WINDOWS_MAX = 1_000;
+/** Verdicts that a scorer remembers, so that one read before its candidate is replayed is not lost: 120 bytes each. */
+export const VERDICTS_KNOWN_MAX = 50_000;
+/** Records of the verdicts log that a scorer reads back, per partition, for anomalies that are still open. */
+export const VERDICTS_READ_BACK = 50_000;
+/** A record of the verdicts log: a dozen numbers and a sentence. */
+export const VERDICT_BYTES_MAX = 8 * 1024;
+/** Verdicts that the api keeps for anomalies it has not read yet: 300 bytes each. Candidates are read at the same time. */
+export const EARLY_VERDICTS_MAX = 10_000;
+/** How often windows are saved while a process runs; after a crash so much of them may be missing, 40 of 512 values at 15 s. */
+export const WINDOWS_SAVED_MS = 10 * 60 * 1000;

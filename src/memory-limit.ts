@@ -12,7 +12,12 @@
 import { readFile } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
-import { BYTES_PER_SERIES, PROCESS_BYTES, SERIES_PER_PARTITION_MAX } from './limits.js';
+import {
+  BYTES_PER_SERIES,
+  PROCESS_BYTES,
+  SERIES_PER_PARTITION_MAX,
+  WINDOW_BYTES_PER_SERIES,
+} from './limits.js';
 import type { Metrics } from './metrics.js';
 
 export interface MemoryAllowance {
@@ -61,6 +66,8 @@ export interface CeilingSettings {
    * machine decides.
    */
   isShared?: boolean;
+  /** Each series keeps the newest values that a deep check looks at. */
+  hasWindows?: boolean;
   sizeBytes: (text: string) => number;
 }
 
@@ -72,7 +79,9 @@ export function seriesCeiling(
   const memoryBytes = memory.endsWith('%')
     ? Math.floor((allowance.bytes * Number.parseInt(memory, 10)) / 100)
     : settings.sizeBytes(memory);
-  const fitting = Math.floor((memoryBytes - PROCESS_BYTES) / BYTES_PER_SERIES);
+  const windowBytes = settings.hasWindows === true ? WINDOW_BYTES_PER_SERIES : 0;
+  const bytesPerSeries = BYTES_PER_SERIES + windowBytes;
+  const fitting = Math.floor((memoryBytes - PROCESS_BYTES) / bytesPerSeries);
   const wanted = settings.isShared === true ? maxSeries : Math.min(maxSeries, fitting);
   // Rounded up: with fewer series than partitions each partition still takes one.
   const share = Math.max(1, Math.ceil(wanted / partitions));

@@ -101,6 +101,11 @@ export function createMetrics(version: string) {
       help: 'Anomalies opened',
       registers,
     }),
+    windowsLeftOut: new Counter({
+      name: 'treeline_windows_left_out_total',
+      help: 'Candidates without a window because too many came at once; the deep check cannot judge them',
+      registers,
+    }),
     checkpointFailures: new Counter({
       name: 'treeline_checkpoint_failures_total',
       help: 'Checkpoints that could not be written; the next one is tried at the next interval',

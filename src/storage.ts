@@ -59,6 +59,7 @@ async function openEmbedded(settings: Settings, around: Around): Promise<Storage
           ageMsMax: durationMs(settings.log.retentionAge),
         },
         candidates: CANDIDATE_RETENTION,
+        verdicts: CANDIDATE_RETENTION,
       },
       clock: around.clock,
     });
@@ -72,8 +73,10 @@ async function openEmbedded(settings: Settings, around: Around): Promise<Storage
       failed: dir.failed,
       async trim(partition, keepFrom) {
         const { passed } = await log.trim('samples', partition, keepFrom);
-        // The api reads candidates from wherever they begin: of them only retention says how many are kept.
-        await log.trim('candidates', partition, (await log.bounds('candidates', partition)).high);
+        // Candidates and verdicts are read from wherever they begin: only retention says how many are kept.
+        for (const topic of ['candidates', 'verdicts'] as const) {
+          await log.trim(topic, partition, (await log.bounds(topic, partition)).high);
+        }
         if (passed === 0) return;
         const fields = { partition, passed };
         around.logger.error(fields, 'Retention passed the checkpoint; raise log.retentionSize');

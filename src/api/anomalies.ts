@@ -1,9 +1,18 @@
-// Folds candidates into anomalies: onset, peak, end. What they are is a function of the candidates log and nothing else:
-// a candidate that comes twice changes nothing, and it does not matter how the partitions of the log were interleaved.
+// Folds candidates and verdicts into anomalies: onset, peak, end, and what the deep check said. What they are is a function
+// of both logs and nothing else: what comes twice changes nothing, and it does not matter how the logs and their partitions
+// were interleaved, or which of a candidate and its verdict is read first.
 // A series has one open anomaly at a time. Time is stream time: the newest candidate says what is old.
 
 import { type Candidate, Cause, Phase } from '../gen/candidate_pb.js';
+import type { Verdict } from '../gen/verdict_pb.js';
 import { fingerprintText, type Label } from '../series.js';
+import {
+  type AnomalyVerdict,
+  EarlyVerdicts,
+  isEarlier,
+  type Place as LogPlace,
+  verdictOf,
+} from './verdicts.js';
 
 export type CauseName = 'unspecified' | 'novelty' | 'magnitude' | 'quiet';
 
@@ -24,6 +33,8 @@ export interface Anomaly {
   cause: CauseName;
   /** Undefined while it is open. */
   endMs: number | undefined;
+  /** Of its earliest judged sample; undefined while the deep check has said nothing. */
+  verdict: AnomalyVerdict | undefined;
   /** The anomaly of the same series before this one, when there was one that is still kept. */
   previousId: string | undefined;
 }
@@ -35,6 +46,7 @@ export class Anomalies {
   readonly #ordered = new Map<string, Anomaly[]>();
   readonly #latestOfSeries = new Map<string, Anomaly>();
   #changed = new Set<Anomaly>();
+  readonly early = new EarlyVerdicts();
   /** Stream time of the oldest and the newest candidate ever; infinite before the first one. */
   firstMs = Number.POSITIVE_INFINITY;
   newestMs = Number.NEGATIVE_INFINITY;
@@ -52,8 +64,8 @@ export class Anomalies {
     return this.newestMs - this.#retentionMs;
   }
 
-  /** Returns true when it opened an anomaly. */
-  apply(candidate: Candidate): boolean {
+  /** Returns the anomaly that it opened. */
+  apply(candidate: Candidate): Anomaly | undefined {
     const fingerprint = fingerprintText(
       Number(candidate.fingerprint & 0xffffffffn),
       Number(candidate.fingerprint >> 32n),
@@ -67,19 +79,32 @@ export class Anomalies {
     if (known === undefined) {
       // What was forgotten stays forgotten when its candidates are read again, and of an anomaly of which only the
       // end is left nothing could be told.
-      if (candidate.phase === Phase.END || timestampMs < this.horizonMs) return false;
-      const opened = this.#open(candidate, { id, fingerprint, onsetMs, timestampMs });
-      return opened;
+      if (candidate.phase === Phase.END || timestampMs < this.horizonMs) return undefined;
+      return this.#open(candidate, { id, fingerprint, onsetMs, timestampMs });
     }
     if (candidate.phase === Phase.END) {
-      if (known.endMs === timestampMs) return false;
+      if (known.endMs === timestampMs) return undefined;
       known.endMs = timestampMs;
     } else if (candidate.score > known.score) {
       known.peakMs = timestampMs;
       copyMeasures(candidate, known);
-    } else return false;
+    } else return undefined;
     this.#changed.add(known);
-    return false;
+    return undefined;
+  }
+
+  /** `place`: where the verdict stands in its log. */
+  judge(verdict: Verdict, place: LogPlace): void {
+    const id = idOf(verdict);
+    const known = this.#byId.get(id);
+    const fresh = verdictOf(verdict);
+    if (known === undefined) {
+      // What was forgotten stays forgotten.
+      if (fresh.timestampMs >= this.horizonMs) this.early.put(id, fresh, place);
+    } else if (isEarlier(fresh, known.verdict)) {
+      known.verdict = fresh;
+      this.#changed.add(known);
+    }
   }
 
   /** Takes in what was kept, in any order; `settle` must follow. */
@@ -148,10 +173,10 @@ export class Anomalies {
   #open(
     candidate: Candidate,
     known: { id: string; fingerprint: string; onsetMs: number; timestampMs: number },
-  ): boolean {
+  ): Anomaly | undefined {
     const { id, fingerprint, onsetMs, timestampMs } = known;
     const before = this.#latestOfSeries.get(fingerprint);
-    if (before !== undefined && before.onsetMs > onsetMs) return false;
+    if (before !== undefined && before.onsetMs > onsetMs) return undefined;
     if (before !== undefined && before.endMs === undefined) {
       // Its end was lost with records that retention deleted.
       before.endMs = before.peakMs;
@@ -171,6 +196,7 @@ export class Anomalies {
       upper: 0,
       cause: 'unspecified',
       endMs: undefined,
+      verdict: this.early.take(id),
       previousId: before?.id,
     };
     copyMeasures(candidate, anomaly);
@@ -179,7 +205,7 @@ export class Anomalies {
     const list = this.#orderOf(anomaly.tenant);
     list.splice(placeOf(list, anomaly), 0, anomaly);
     this.#changed.add(anomaly);
-    return true;
+    return anomaly;
   }
 
   #orderOf(tenant: string): Anomaly[] {
@@ -190,6 +216,11 @@ export class Anomalies {
     }
     return list;
   }
+}
+
+function idOf({ fingerprint, onsetMs }: Pick<Verdict, 'fingerprint' | 'onsetMs'>): string {
+  const low = Number(fingerprint & 0xffffffffn);
+  return `${fingerprintText(low, Number(fingerprint >> 32n))}-${onsetMs}`;
 }
 
 /** The one order of anomalies: by onset, then by id. */

@@ -1,6 +1,7 @@
 // The api role: reads candidates and what people have told, keeps the timeline of both current and stored, and serves it.
 //
 //   candidates ─▶ timeline ─settle─▶ store: anomalies, then the position      (nothing read is lost, nothing counts twice)
+//   verdicts   ─▶     │
 //   control    ─▶     │
 //                  refresh, at most every REFRESH_MS ─▶ store: decisions ─▶ event stream, Alertmanagers
 //
@@ -16,13 +17,22 @@ import type { HttpServer, Logger } from '../http-server.js';
 import { BUDGET_DAYS, REFRESH_MS, RETRY_MS_MAX, RETRY_MS_MIN } from '../limits.js';
 import type { Log } from '../log/log.js';
 import type { Metrics } from '../metrics.js';
-import { type Running, runStage } from '../stage.js';
+import { type Running, runStage, type Stage } from '../stage.js';
 import type { StateStore } from '../state/state-store.js';
 import { ONLY_TENANT } from '../tenant.js';
 import { AlertSender } from './alertmanager.js';
 import { firingAlerts } from './alerts.js';
 import type { Anomaly } from './anomalies.js';
-import { loadAnomalies, loadNotices, loadPosition, save, savePosition } from './archive.js';
+import {
+  CANDIDATE_FOLD,
+  loadAnomalies,
+  loadNotices,
+  loadPositions,
+  save,
+  savePosition,
+  VERDICT_FOLD,
+} from './archive.js';
+import { type Positions, readOnFrom, verdictStage } from './folding.js';
 import { observeApi } from './observed.js';
 import { answerError } from './query.js';
 import { anomalyRoutes } from './rest-anomalies.js';
@@ -55,7 +65,7 @@ export class Api {
   readonly #parts: ApiParts;
   readonly #stream = new EventStream();
   readonly #alerts: AlertSender;
-  #running: { candidates: Running; control: Running } | undefined;
+  #running: { candidates: Running; verdicts: Running; control: Running } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #refreshed = { atMs: Number.NEGATIVE_INFINITY, tookMs: 0 };
   /** What is not yet in the store. */
@@ -95,13 +105,22 @@ export class Api {
     const { anomalies, notices } = this.timeline;
     await loadAnomalies(store, (anomaly) => anomalies.restore(anomaly));
     await loadNotices(store, (notice) => notices.restore(notice));
-    const positions = await this.#loadPositions();
+    const positions = await loadPositions(store, CANDIDATE_FOLD, log.partitions);
+    for (const { firstMs, newestMs } of positions.values()) {
+      if (firstMs !== undefined) anomalies.firstMs = Math.min(anomalies.firstMs, Number(firstMs));
+      if (newestMs !== undefined) {
+        anomalies.newestMs = Math.max(anomalies.newestMs, Number(newestMs));
+      }
+    }
+    const judged = await loadPositions(store, VERDICT_FOLD, log.partitions);
     this.timeline.settle();
     this.#follow(this.timeline.refresh());
     const control = await runStage(log, this.#controlStage(), logger);
     const candidates = await runStage(log, this.#candidateStage(positions), logger);
-    this.#running = { candidates, control };
-    for (const { failed } of [candidates, control]) failed.catch((error) => this.#fail(error));
+    const verdicts = await runStage(log, this.#verdictStage(judged), logger);
+    this.#running = { candidates, verdicts, control };
+    for (const { failed } of [candidates, verdicts, control])
+      failed.catch((error) => this.#fail(error));
     this.#alerts.start();
   }
 
@@ -124,6 +143,7 @@ export class Api {
     clearTimeout(this.#timer);
     this.#stream.close();
     await this.#running?.candidates.stop();
+    await this.#running?.verdicts.stop();
     await this.#running?.control.stop();
     await this.#alerts.stop();
     this.#refresh();
@@ -141,6 +161,7 @@ export class Api {
     for (let partition = 0; partition < this.#parts.log.partitions; partition++) {
       if (!running.control.hasCaughtUp(partition)) return 'reading control';
       if (!running.candidates.hasCaughtUp(partition)) return 'reading candidates';
+      if (!running.verdicts.hasCaughtUp(partition)) return 'reading verdicts';
     }
     return undefined;
   }
@@ -165,49 +186,38 @@ export class Api {
     );
   }
 
-  async #loadPositions(): Promise<Map<number, number>> {
-    const { store, log } = this.#parts;
-    const { anomalies } = this.timeline;
-    const positions = new Map<number, number>();
-    for (let partition = 0; partition < log.partitions; partition++) {
-      const kept = await loadPosition(store, partition);
-      if (kept === undefined) continue;
-      if (kept.firstMs !== undefined) {
-        anomalies.firstMs = Math.min(anomalies.firstMs, Number(kept.firstMs));
-      }
-      if (kept.newestMs !== undefined) {
-        anomalies.newestMs = Math.max(anomalies.newestMs, Number(kept.newestMs));
-      }
-      // Offsets of another log mean nothing here; what was folded from it stays true.
-      if (kept.logId === log.id) positions.set(partition, Number(kept.next));
-    }
-    return positions;
-  }
-
-  #candidateStage(positions: ReadonlyMap<number, number>): Parameters<typeof runStage>[1] {
+  #candidateStage(positions: Positions): Stage {
     const { log, store, metrics } = this.#parts;
     return {
       topic: 'candidates',
-      restore: async (partition) => {
-        const { low, high } = await log.bounds('candidates', partition);
-        const kept = positions.get(partition);
-        return kept === undefined || kept > high ? low : kept;
-      },
+      restore: (partition) => readOnFrom(log, 'candidates', { partition, positions }),
       apply: (_partition, record) => this.timeline.apply(fromBinary(CandidateSchema, record)),
       onGap: (partition, records) => {
         metrics.gapRecords.inc({ topic: 'candidates', partition: String(partition) }, records);
       },
       settle: async (partition, next) => {
-        for (const anomaly of this.timeline.collect()) this.#unsaved.anomalies.add(anomaly);
-        await this.#save();
+        await this.#saveFolded();
         const { firstMs, newestMs } = this.timeline.anomalies;
-        await savePosition(store, partition, { logId: log.id, next, firstMs, newestMs });
+        const position = { logId: log.id, next, firstMs, newestMs };
+        await savePosition(store, `${CANDIDATE_FOLD}${partition}`, position);
         this.#schedule();
       },
     };
   }
 
-  #controlStage(): Parameters<typeof runStage>[1] {
+  #verdictStage(positions: Positions): Stage {
+    const { log, store, metrics, logger } = this.#parts;
+    const { timeline } = this;
+    return verdictStage({
+      ...{ log, store, metrics, logger, timeline, positions },
+      save: async () => {
+        await this.#saveFolded();
+        this.#schedule();
+      },
+    });
+  }
+
+  #controlStage(): Stage {
     const { log, metrics } = this.#parts;
     return {
       topic: 'control',
@@ -263,6 +273,8 @@ export class Api {
     this.#follow(this.timeline.refresh());
     const atMs = performance.now();
     this.#refreshed = { atMs, tookMs: atMs - begin };
+    // What waits for a verdict is decided without it when that takes too long.
+    if (this.timeline.isWaiting) this.#schedule();
   }
 
   /** Stores what a refresh led to, and then tells of it. */
@@ -306,6 +318,11 @@ export class Api {
         await sleep(pause);
       }
     }
+  }
+
+  async #saveFolded(): Promise<void> {
+    for (const anomaly of this.timeline.collect()) this.#unsaved.anomalies.add(anomaly);
+    await this.#save();
   }
 
   /** One after another, so that an older value never replaces a newer one. */

@@ -4,7 +4,8 @@
 //
 //   anomaly/<id>.                    Anomaly (proto/anomaly.proto); the dot ends the id, for deletion is by prefix
 //   notice/<anomaly id>.             Notice
-//   fold/<partition>                 FoldPosition
+//   fold/<partition>                 FoldPosition, of the candidates log
+//   verdict-fold/<partition>         FoldPosition, of the verdicts log
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
@@ -18,9 +19,12 @@ import { Cause } from '../gen/candidate_pb.js';
 import { fingerprintText } from '../series.js';
 import type { StateStore } from '../state/state-store.js';
 import { type Anomaly, causeName } from './anomalies.js';
+import { verdictMessage, verdictOf } from './verdicts.js';
 
 const ANOMALY = 'anomaly/';
 const NOTICE = 'notice/';
+export const CANDIDATE_FOLD = 'fold/';
+export const VERDICT_FOLD = 'verdict-fold/';
 /** Values read or written before others have their turn. */
 const VALUES_PER_TURN = 500;
 
@@ -38,27 +42,33 @@ export async function loadNotices(
   await each(store, NOTICE, (bytes) => take(fromBinary(NoticeSchema, bytes)));
 }
 
-export async function loadPosition(
+/** Of each partition that has one, also of another log. */
+export async function loadPositions(
   store: StateStore,
-  partition: number,
-): Promise<FoldPosition | undefined> {
-  const bytes = await store.get(`fold/${partition}`);
-  return bytes === undefined ? undefined : fromBinary(FoldPositionSchema, bytes);
+  fold: typeof CANDIDATE_FOLD | typeof VERDICT_FOLD,
+  partitions: number,
+): Promise<Map<number, FoldPosition>> {
+  const positions = new Map<number, FoldPosition>();
+  for (let partition = 0; partition < partitions; partition++) {
+    const bytes = await store.get(`${fold}${partition}`);
+    if (bytes !== undefined) positions.set(partition, fromBinary(FoldPositionSchema, bytes));
+  }
+  return positions;
 }
 
 export async function savePosition(
   store: StateStore,
-  partition: number,
-  position: { logId: string; next: number; firstMs: number; newestMs: number },
+  key: string,
+  position: { logId: string; next: number; firstMs?: number; newestMs?: number },
 ): Promise<void> {
-  const { logId, next, firstMs, newestMs } = position;
+  const { logId, next, firstMs = Number.NaN, newestMs = Number.NaN } = position;
   const message = create(FoldPositionSchema, {
     logId,
     next: BigInt(next),
     ...(Number.isFinite(firstMs) && { firstMs: BigInt(firstMs) }),
     ...(Number.isFinite(newestMs) && { newestMs: BigInt(newestMs) }),
   });
-  await store.put(`fold/${partition}`, toBinary(FoldPositionSchema, message));
+  await store.put(key, toBinary(FoldPositionSchema, message));
 }
 
 export interface Changes {
@@ -103,7 +113,7 @@ async function each(
 }
 
 function bytesOf(anomaly: Anomaly): Uint8Array {
-  const { tenant, fingerprint, labels, cause, endMs, onsetMs, peakMs } = anomaly;
+  const { tenant, fingerprint, labels, cause, endMs, onsetMs, peakMs, verdict } = anomaly;
   const { score, value, expected, lower, upper } = anomaly;
   return toBinary(
     AnomalySchema,
@@ -116,6 +126,7 @@ function bytesOf(anomaly: Anomaly): Uint8Array {
       cause: Cause[cause.toUpperCase() as keyof typeof Cause],
       ...(endMs !== undefined && { endMs: BigInt(endMs) }),
       label: labels.map(({ name, value }) => ({ name, value })),
+      ...(verdict !== undefined && { verdict: verdictMessage(verdict) }),
     }),
   );
 }
@@ -136,6 +147,7 @@ function anomalyOf(bytes: Uint8Array): Anomaly {
     ...{ score, value, expected, lower, upper },
     cause: causeName(kept.cause),
     endMs: kept.endMs === undefined ? undefined : Number(kept.endMs),
+    verdict: kept.verdict && verdictOf(kept.verdict),
     previousId: undefined,
   };
 }

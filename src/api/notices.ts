@@ -19,7 +19,7 @@ import {
 import type { Label } from '../series.js';
 import type { Anomaly } from './anomalies.js';
 import { chanceLine } from './chance.js';
-import type { Quiet } from './control.js';
+import type { Quiet as Told } from './control.js';
 import { firstOf, type Incident, type Weight, weightOf } from './incidents.js';
 
 const HOUR_MS = 36e5;
@@ -37,9 +37,21 @@ export interface NoticeSettings {
   budget: number;
 }
 
+/** Why nobody is told of an anomaly. */
+export type Quiet = Told | 'suppressed';
+
+const QUIET_OUTCOMES: Record<Quiet, Outcome> = {
+  muted: Outcome.MUTED,
+  dismissed: Outcome.DISMISSED,
+  suppressed: Outcome.SUPPRESSED,
+};
+const ALL_QUIET = new Set(Object.values(QUIET_OUTCOMES));
+
 export interface NoticeParts {
   settings: NoticeSettings;
   quiet: (anomaly: Anomaly, nowMs: number) => Quiet | undefined;
+  /** Its verdict may still come: nothing is decided by it before. */
+  isAwaited: (anomaly: Anomaly) => boolean;
   clock: () => number;
 }
 
@@ -52,6 +64,7 @@ export interface StreamTime {
 export class Notices {
   #settings: NoticeSettings;
   readonly #quiet: NoticeParts['quiet'];
+  readonly #isAwaited: NoticeParts['isAwaited'];
   readonly #clock: () => number;
   readonly #byAnomaly = new Map<string, Notice>();
   /** Those that were notified: few, because of the budget. */
@@ -63,9 +76,10 @@ export class Notices {
   /** Incidents that the budget held back, since the process began. */
   heldCount = 0;
 
-  constructor({ settings, quiet, clock }: NoticeParts) {
+  constructor({ settings, quiet, isAwaited, clock }: NoticeParts) {
     this.#settings = settings;
     this.#quiet = quiet;
+    this.#isAwaited = isAwaited;
     this.#clock = clock;
   }
 
@@ -141,8 +155,10 @@ export class Notices {
     return ordered.filter((incident) => {
       const before = this.of(incident);
       if (before?.outcome === Outcome.NOTIFIED) return false;
-      const loud = this.loud(incident, stream.newestMs);
       const { newestMs } = stream;
+      const notQuiet = this.loud(incident, newestMs);
+      const loud = notQuiet.filter((anomaly) => !this.#isAwaited(anomaly));
+      if (notQuiet.length > 0 && loud.length === 0) return false;
       const atMs = loud.reduce(
         (latest, { peakMs }) => Math.max(latest, peakMs),
         firstOf(incident).onsetMs,
@@ -150,7 +166,7 @@ export class Notices {
       let outcome: Outcome;
       if (loud.length === 0) {
         const why = this.#quiet(firstOf(incident), newestMs);
-        outcome = why === 'muted' ? Outcome.MUTED : Outcome.DISMISSED;
+        outcome = QUIET_OUTCOMES[why ?? 'dismissed'];
       } else if (this.isShadow(atMs, stream.firstMs)) outcome = Outcome.SHADOW;
       else {
         const rank =
@@ -224,15 +240,13 @@ export class Notices {
     return line;
   }
 
-  /**
-   * What incidents from `fromMs` on are ranked among, the highest first: every one that is not muted or dismissed.
-   */
+  /** What incidents from `fromMs` on are ranked among, the highest first: every one that is not all quiet. */
   #rivals(all: Iterable<Incident>, fromMs: number): Rival[] {
     const ranked: Rival[] = [];
     for (const incident of all) {
       if (firstOf(incident).onsetMs <= fromMs - (BUDGET_DAYS + 1) * DAY_MS) continue;
       const outcome = this.of(incident)?.outcome;
-      if (outcome === Outcome.MUTED || outcome === Outcome.DISMISSED) continue;
+      if (outcome !== undefined && ALL_QUIET.has(outcome)) continue;
       ranked.push({ rank: this.weightOf(incident).rank, startMs: firstOf(incident).onsetMs });
     }
     return ranked.sort((a, b) => b.rank - a.rank);

@@ -31,6 +31,11 @@ export function observeApi(
     'Incidents not notified because the budget was spent on others',
     () => notices.heldCount,
   );
+  counter(
+    'treeline_verdicts_unmatched_total',
+    'Verdicts that the api dropped because it knew no anomaly for them and others came after',
+    () => timeline.anomalies.early.droppedCount,
+  );
   metrics.observe(
     'counter',
     {

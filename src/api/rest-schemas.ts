@@ -40,7 +40,15 @@ export const OWNER_UNREACHABLE = {
 
 export const STATES = ['open', 'closed'] as const;
 export const VERDICTS = ['confirmed', 'suppressed', 'abstained', 'unchecked'] as const;
-export const OUTCOMES = ['pending', 'notified', 'held', 'shadow', 'muted', 'dismissed'] as const;
+export const OUTCOMES = [
+  'pending',
+  'notified',
+  'held',
+  'shadow',
+  'muted',
+  'dismissed',
+  'suppressed',
+] as const;
 export const KINDS = ['false-alarm', 'confirmed', 'missed', 'accept-shift'] as const;
 export const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
 
@@ -78,6 +86,23 @@ export type SeriesQuery = Static<typeof SeriesQuery>;
 export const IdParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 100 }) });
 export type IdParams = Static<typeof IdParams>;
 
+const DeepCheckFields = Type.Object({
+  model: Text('Id of the model, or name of the rule'),
+  at: Text('The sample that was judged'),
+  expected: NullableNumber(
+    'Forecast from what came before the suspicion; null where there was none',
+  ),
+  lower: NullableNumber('Of the forecast band'),
+  upper: NullableNumber('Of the forecast band'),
+  direction: Type.Unsafe<'above' | 'below' | null>({
+    type: ['string', 'null'],
+    enum: ['above', 'below', null],
+    description: 'On which side of the forecast',
+  }),
+  p: NullableNumber('How often a value at least as far out is to be expected here'),
+  reason: Text('Why it abstained or could not check; else empty'),
+});
+
 export const AnomalyRow = Type.Object({
   id: Type.String(),
   series: Text('Name and labels as a selector'),
@@ -94,7 +119,11 @@ export const AnomalyRow = Type.Object({
   upper: NullableNumber('Of the expected band'),
   factor: NullableNumber('How many times the expected value; null where that says nothing'),
   cause: oneOf(['novelty', 'magnitude', 'quiet', 'unspecified'], 'By which measure it is unusual'),
-  verdict: oneOf(VERDICTS, 'What the deep check said'),
+  verdict: oneOf(VERDICTS, 'What the deep check said; unchecked also while it has said nothing'),
+  deepCheck: Type.Unsafe<Static<typeof DeepCheckFields> | null>({
+    anyOf: [DeepCheckFields, { type: 'null' }],
+    description: 'How it came to that; null while it has said nothing',
+  }),
   feedback: NullableText('What was said of it last'),
   incident: NullableText('What it is part of'),
   explanation: Text('One sentence'),

@@ -18,6 +18,7 @@ import {
   OUTCOMES,
 } from './rest-schemas.js';
 import type { Timeline } from './timeline.js';
+import type { AnomalyVerdict } from './verdicts.js';
 
 const ENTITIES_SHOWN = 20;
 
@@ -41,11 +42,26 @@ export function anomalyRow(anomaly: Anomaly, timeline: Timeline): AnomalyRow {
     upper: finite(anomaly.upper),
     factor: factorOf(anomaly) ?? null,
     cause,
-    // Nothing checks a second time yet.
-    verdict: 'unchecked',
+    verdict: anomaly.verdict?.outcome ?? 'unchecked',
+    deepCheck: anomaly.verdict === undefined ? null : deepCheckRow(anomaly.verdict),
     feedback: said === undefined ? null : kindOf(said),
     incident: incident === undefined ? null : incidentId(incident),
     explanation: explain(anomaly),
+  };
+}
+
+function deepCheckRow(verdict: AnomalyVerdict): AnomalyRow['deepCheck'] {
+  const { model, expected, lower, upper, direction = null, p, reason } = verdict;
+  const shown = (value: number | undefined) => finite(value ?? Number.NaN);
+  return {
+    model,
+    at: time(verdict.timestampMs),
+    expected: shown(expected),
+    lower: shown(lower),
+    upper: shown(upper),
+    direction,
+    p: shown(p),
+    reason,
   };
 }
 

@@ -3,12 +3,14 @@
 
 import { type Notice, Outcome } from '../gen/anomaly_pb.js';
 import type { Candidate } from '../gen/candidate_pb.js';
+import type { Verdict } from '../gen/verdict_pb.js';
 import { ANOMALIES_FORGOTTEN, ANOMALIES_MAX } from '../limits.js';
 import type { Label } from '../series.js';
 import { Anomalies, type Anomaly } from './anomalies.js';
 import { ControlView } from './control.js';
 import { endOf, firstOf, type Incident, Incidents, isOpen } from './incidents.js';
 import { type NoticeSettings, Notices } from './notices.js';
+import { type Place, VerdictWait } from './verdicts.js';
 
 /** How much of stream time may pass before what is too old is looked for. */
 const AGEING_MS = 6 * 3_600_000;
@@ -17,6 +19,8 @@ export interface TimelineSettings {
   retentionMs: number;
   partitionBy: readonly (readonly string[])[];
   alerts: NoticeSettings;
+  /** How long a notice waits for the verdict; absent where nothing checks a second time. */
+  verdictWaitMs?: number;
 }
 
 export interface Refreshed {
@@ -35,6 +39,7 @@ export class Timeline {
   /** Open, as of the last refresh; some may have been dissolved since. */
   readonly #open = new Set<Incident>();
   readonly #changed = new Set<Anomaly>();
+  readonly #wait: VerdictWait;
   /** Ordered incidents, made when they are asked for. */
   readonly #lists = new Map<string, readonly Incident[]>();
   #agedMs = Number.NEGATIVE_INFINITY;
@@ -45,9 +50,14 @@ export class Timeline {
   constructor(settings: TimelineSettings, clock: () => number) {
     this.anomalies = new Anomalies(settings.retentionMs);
     this.#partitionBy = settings.partitionBy;
+    this.#wait = new VerdictWait(settings.verdictWaitMs, clock);
     this.notices = new Notices({
       settings: settings.alerts,
-      quiet: (anomaly, nowMs) => this.control.quiet(anomaly, nowMs),
+      quiet: (anomaly, nowMs) =>
+        anomaly.verdict?.outcome === 'suppressed'
+          ? 'suppressed'
+          : this.control.quiet(anomaly, nowMs),
+      isAwaited: ({ id }) => this.#wait.has(id),
       clock,
     });
   }
@@ -58,11 +68,22 @@ export class Timeline {
   }
 
   get isStale(): boolean {
-    return this.#changed.size > 0 || this.control.version !== this.#controlVersion;
+    const isNews = this.#changed.size > 0 || this.control.version !== this.#controlVersion;
+    return isNews || this.isWaiting;
+  }
+
+  /** Something has to be decided although nothing more may be heard. */
+  get isWaiting(): boolean {
+    return !this.#wait.isEmpty;
   }
 
   apply(candidate: Candidate): void {
-    this.anomalies.apply(candidate);
+    const opened = this.anomalies.apply(candidate);
+    if (opened !== undefined && opened.verdict === undefined) this.#wait.begin(opened.id);
+  }
+
+  judge(verdict: Verdict, place: Place): void {
+    this.anomalies.judge(verdict, place);
   }
 
   /** What has changed in the anomalies themselves; a refresh will follow it up. */
@@ -90,11 +111,13 @@ export class Timeline {
     this.#lists.clear();
     const anomalies = new Set(this.#changed);
     this.#changed.clear();
+    for (const { id, verdict } of anomalies) if (verdict !== undefined) this.#wait.end(id);
+    this.#wait.pass();
     this.#controlVersion = this.control.version;
     const incidents = this.#join(anomalies);
     for (const incident of incidents) {
       this.notices.forgetWeight(incident);
-      if (isOpen(incident)) this.#open.add(incident);
+      this.#open.add(incident);
     }
     const judged = new Set(incidents);
     for (const incident of this.#open) {
@@ -105,7 +128,10 @@ export class Timeline {
     for (const one of this.notices.decide(judged, () => this.incidents(), stream)) {
       incidents.add(one);
     }
-    for (const incident of this.#open) if (!isOpen(incident)) this.#open.delete(incident);
+    for (const incident of this.#open) {
+      const isAwaited = incident.members.some(({ id }) => this.#wait.has(id));
+      if (!isOpen(incident) && !isAwaited) this.#open.delete(incident);
+    }
     const forgotten = this.#forget();
     return { anomalies, incidents, notices: this.notices.takeChanged(), forgotten };
   }

@@ -42,6 +42,7 @@ interface Rule {
 const RULES: Record<Topic, Rule> = {
   samples: { isKept: false },
   candidates: { isKept: false },
+  verdicts: { isKept: false },
   // What scorers do follows from it, so a replay needs all of it, and it is small.
   control: { isKept: true },
 };

@@ -6,6 +6,7 @@ import { GAUGE_SERIES_MAX, RATE_GROUPS_MAX } from '../limits.js';
 import type { Label } from '../series.js';
 import type { Partition, PhaseChange } from './partition.js';
 import { NO_SLOT } from './slots.js';
+import { EVERY_FLAG_UP, type FlagView } from './verdict-overlay.js';
 
 export interface GaugeSettings {
   scores: 'flagged' | 'all';
@@ -52,7 +53,7 @@ const SLICE_CHARACTERS = 32 * 1024;
 
 const GAUGES = [
   ['anomaly_score', 'Score of the newest sample; 1 is the alert threshold'],
-  ['anomaly_flag', '1 while an anomaly is open'],
+  ['anomaly_flag', '1 while an anomaly is open that no deep check suppressed'],
   ['anomaly_expected', 'Value expected for the newest sample'],
   ['anomaly_expected_lower', 'Lower edge of the expected band'],
   ['anomaly_expected_upper', 'Upper edge of the expected band'],
@@ -61,6 +62,7 @@ const GAUGES = [
 export class Gauges {
   readonly #settings: GaugeSettings;
   readonly #clock: () => number;
+  readonly #flags: FlagView;
   readonly #parts = new Map<number, Part>();
   readonly #groups = new Map<string, Group>();
   #shownCount = 0;
@@ -69,8 +71,9 @@ export class Gauges {
   /** How long a series is shown after its anomaly closed; for those that close from now on. */
   lingerMs: number;
 
-  constructor(settings: GaugeSettings, clock: () => number) {
+  constructor(settings: GaugeSettings, clock: () => number, flags: FlagView = EVERY_FLAG_UP) {
     this.#settings = settings;
+    this.#flags = flags;
     this.lingerMs = settings.lingerMs;
     this.#clock = clock;
   }
@@ -139,13 +142,14 @@ export class Gauges {
   *lines(scrape: Scrape): Generator<string> {
     this.#forget();
     const rows: { shown: Shown; values: number[] }[] = [];
-    for (const { partition, shown } of this.#parts.values()) {
+    for (const [index, { partition, shown }] of this.#parts) {
       for (const [entry, one] of shown) {
         if (one.tenant !== scrape.tenant || !scrape.matches(one.labels)) continue;
         const { score, flag, expected, lower, upper } = partition.forest.view(
           partition.slots.slotOf(entry),
         );
-        rows.push({ shown: one, values: [score, flag ? 1 : 0, expected, lower, upper] });
+        const isUp = flag && this.#flags.isUp(index, entry);
+        rows.push({ shown: one, values: [score, isUp ? 1 : 0, expected, lower, upper] });
       }
     }
     let slice = '';
@@ -161,10 +165,13 @@ export class Gauges {
         }
       }
     }
-    slice += '# HELP anomaly_rate Share of the scored series of a group whose anomaly is open\n';
+    slice += '# HELP anomaly_rate Share of the scored series of a group whose flag is up\n';
     slice += '# TYPE anomaly_rate gauge\n';
-    for (const { tenant, namespace, job, series, flagged } of this.#groups.values()) {
+    const down = this.#down();
+    for (const group of this.#groups.values()) {
+      const { tenant, namespace, job, series } = group;
       if (tenant !== scrape.tenant) continue;
+      const flagged = group.flagged - (down.get(group) ?? 0);
       const labels = [
         { name: 'detector', value: DETECTOR },
         { name: 'namespace', value: namespace },
@@ -177,6 +184,18 @@ export class Gauges {
       }
     }
     yield slice;
+  }
+
+  /** Open anomalies of each group whose flag is down. */
+  #down(): Map<Group, number> {
+    const counts = new Map<Group, number>();
+    for (const [index, { groups }] of this.#parts) {
+      for (const entry of this.#flags.down(index)) {
+        const group = groups.get(entry);
+        if (group !== undefined) counts.set(group, (counts.get(group) ?? 0) + 1);
+      }
+    }
+    return counts;
   }
 
   #raise(index: number, entry: number): void {

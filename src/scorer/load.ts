@@ -16,6 +16,7 @@ import {
   restoreCheckpoint,
 } from './checkpoint.js';
 import { Partition } from './partition.js';
+import { forgetWindows, readWindows } from './saved-windows.js';
 import type { WasmForest } from './wasm-forest.js';
 
 export interface LoadParts {
@@ -50,6 +51,13 @@ export async function loadPartition(
   const partition = new Partition(createForest(seriesMax), seriesMax);
   const options = { lineage, high: bounds.high, logger };
   const manifest = await restoreCheckpoint(store, partition, options);
+  const { windows } = partition.forest;
+  if (windows === undefined) await forgetWindows(store, lineage.partition);
+  if (manifest !== undefined && windows !== undefined && !signal.aborted) {
+    const unusable = await readWindows(store, lineage, windows);
+    const fields = { partition: lineage.partition, unusable };
+    if (unusable > 0) logger.warn(fields, 'Windows are damaged or of another log; they fill again');
+  }
   if (signal.aborted) return undefined;
   return {
     partition,

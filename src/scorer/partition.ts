@@ -234,6 +234,7 @@ export class Partition {
     const events = forest.observe(used);
     for (let i = 0; i < used; i++) this.counts[OUTCOMES[forest.outcomes[i]!]!]++;
     for (let event = 0; event < events; event++) this.#report(event);
+    forest.windows?.finish(used);
     this.#scoreDerived();
   }
 
@@ -302,6 +303,7 @@ export class Partition {
       this.#values.set(queue.values.subarray(from, to));
       const events = forest.observe(count);
       for (let event = 0; event < events; event++) this.#report(event);
+      forest.windows?.finish(count);
       done += count;
     }
     queue.clear();
@@ -313,6 +315,7 @@ export class Partition {
     const entry = this.#entries[at]!;
     const phase = PHASES[forest.eventPhases[event]!]!;
     assert(phase !== 'none');
+    forest.windows?.observeTo(at + 1);
     if (phase === 'onset') this.flagged.add(entry);
     if (phase === 'end') this.flagged.delete(entry);
     this.#hooks.onPhase({

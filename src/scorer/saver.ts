@@ -3,6 +3,7 @@
 // lost is not saved any more; what of it is being written is finished, because it is true whoever owns it now.
 
 import type { Logger } from '../http-server.js';
+import { WINDOWS_SAVED_MS } from '../limits.js';
 import type { Metrics } from '../metrics.js';
 import type { StateStore } from '../state/state-store.js';
 import {
@@ -13,6 +14,7 @@ import {
   writeCheckpoint,
 } from './checkpoint.js';
 import type { Partition } from './partition.js';
+import { writeWindows } from './saved-windows.js';
 
 /** A partition of this process. */
 export interface Owned {
@@ -20,9 +22,13 @@ export interface Owned {
   partition: Partition;
   /** Candidates of the batch in work, not yet in the log. */
   outputs: Uint8Array[];
+  /** Of these, how many carry a window. */
+  windowCount: number;
   /** Offset that the state stands at; undefined while a batch is in work, when state and outputs are ahead of it. */
   settled: number | undefined;
   saved?: { offset: number; at: number; hash: string };
+  /** When all windows were saved last, and up to which offset they reached at least. */
+  windowsSaved?: { offset: number; at: number };
   /** When it was saved last, or tried to. */
   triedAt?: number;
 }
@@ -63,8 +69,9 @@ export class Saver {
     for (const owned of [...this.#parts.owned()]) {
       while (this.#saving !== undefined) await this.#saving;
       const { settled, saved } = owned;
-      if (settled === undefined || settled === saved?.offset) continue;
-      await this.#save(owned, settled);
+      if (settled === undefined) continue;
+      if (settled !== saved?.offset) await this.#save(owned, settled, true);
+      else if (settled !== owned.windowsSaved?.offset) await this.#saveLast(owned, settled);
     }
   }
 
@@ -84,12 +91,13 @@ export class Saver {
   }
 
   /** Never rejects: without a checkpoint the next start replays more, and nothing is lost. */
-  async #save(owned: Owned, offset: number): Promise<void> {
+  async #save(owned: Owned, offset: number, isLast = false): Promise<void> {
     const { store, clock, logger, metrics, trim, lineage } = this.#parts;
     const { index } = owned;
     const snapshot = takeSnapshot(owned.partition, lineage(index), offset);
     owned.triedAt = clock();
     try {
+      await this.#saveWindows(owned, offset, isLast);
       await writeCheckpoint(store, snapshot);
       const hash = Buffer.from(snapshot.manifest.stateHash).toString('hex');
       owned.saved = { offset, at: clock(), hash };
@@ -102,5 +110,30 @@ export class Saver {
       const fields = { partition: index, offset, err: error as Error };
       logger.error(fields, 'Checkpoint failed; the next one is tried at the next interval');
     }
+  }
+
+  /** Its state is saved, its windows are not. */
+  async #saveLast(owned: Owned, offset: number): Promise<void> {
+    const { logger } = this.#parts;
+    try {
+      await this.#saveWindows(owned, offset, true);
+    } catch (error) {
+      const fields = { partition: owned.index, err: error as Error };
+      logger.error(fields, 'Windows not saved; the next start finds them with a gap');
+    }
+  }
+
+  async #saveWindows(owned: Owned, offset: number, isLast: boolean): Promise<void> {
+    const { store, clock, lineage } = this.#parts;
+    const { index, partition, windowsSaved } = owned;
+    const { windows } = partition.forest;
+    if (windows === undefined) return;
+    const now = clock();
+    const since = now - (windowsSaved?.at ?? Number.NEGATIVE_INFINITY);
+    // Negative: the clock was set back.
+    const isDue = isLast || since >= WINDOWS_SAVED_MS || since < 0;
+    const blocks = isDue ? windows.blocks(partition.slots.slotEnd) : [...windows.disturbed];
+    await writeWindows(store, lineage(index), { windows, blocks });
+    if (isDue) owned.windowsSaved = { offset, at: now };
   }
 }

@@ -1,9 +1,11 @@
 // What the scorer tells of itself as metrics: read from the partitions it owns when they are scraped, so that a
 // partition that leaves takes its lines along.
 
+import { WINDOW_BYTES_PER_SERIES } from '../limits.js';
 import type { Metrics, Reading } from '../metrics.js';
 import { OUTCOMES } from './partition.js';
 import type { Owned } from './saver.js';
+import type { VerdictOverlay } from './verdict-overlay.js';
 
 export interface ScorerView {
   owned(): Iterable<Owned>;
@@ -17,6 +19,49 @@ export interface ScorerView {
 export function observeScorer(metrics: Metrics, view: ScorerView): void {
   observePartitions(metrics, view);
   observeSeries(metrics, view);
+}
+
+/** Only where a deep check is configured. */
+export function observeOverlay(metrics: Metrics, overlay: VerdictOverlay): void {
+  metrics.observe(
+    'counter',
+    {
+      name: 'treeline_verdicts_read_total',
+      help: 'Verdicts that a scorer took in for its flags, by what they say; after a restart they are read again',
+      labels: ['outcome'],
+    },
+    () =>
+      Object.entries(overlay.counts).map(([outcome, value]) => ({ labels: { outcome }, value })),
+  );
+  metrics.observe(
+    'gauge',
+    {
+      name: 'treeline_flags_down',
+      help: 'Open anomalies whose flag is down: waiting for a verdict, or suppressed by one',
+      labels: ['reason'],
+    },
+    () =>
+      Object.entries(overlay.downCounts()).map(([reason, value]) => ({
+        labels: { reason },
+        value,
+      })),
+  );
+  metrics.observe(
+    'counter',
+    {
+      name: 'treeline_flags_unjudged_total',
+      help: 'Flags that went up because no verdict came within deepCheck.waitMs',
+    },
+    () => [{ labels: {}, value: overlay.lateCount }],
+  );
+  metrics.observe(
+    'counter',
+    {
+      name: 'treeline_verdicts_forgotten_total',
+      help: 'Verdicts that a scorer forgot before their anomaly because there were too many',
+    },
+    () => [{ labels: {}, value: overlay.forgottenCount }],
+  );
 }
 
 function observePartitions(metrics: Metrics, view: ScorerView): void {
@@ -125,12 +170,13 @@ function observeSeries(metrics: Metrics, view: ScorerView): void {
   );
   metrics.observe(
     'gauge',
-    { name: 'treeline_series_bytes', help: 'Bytes held per scored series, labels included' },
+    { name: 'treeline_series_bytes', help: 'Bytes held per scored series: record, labels, window' },
     () => {
       let [bytes, scored] = [0, 0];
       for (const { partition } of view.owned()) {
         const { slots, forest } = partition;
-        bytes += slots.bytes + slots.slotEnd * forest.recordBytes;
+        const windowBytes = forest.windows === undefined ? 0 : WINDOW_BYTES_PER_SERIES;
+        bytes += slots.bytes + slots.slotEnd * (forest.recordBytes + windowBytes);
         scored += slots.scored;
       }
       return scored === 0 ? [] : [{ labels: {}, value: bytes / scored }];

@@ -3,22 +3,25 @@
 // repeats outputs and never loses one. Partitions come and go: one that is lost is forgotten whole, with its memory, its
 // gauges and its metrics.
 
-import { create, toBinary } from '@bufbuild/protobuf';
 import { OperatingError } from '../errors.js';
-import { CandidateSchema, Cause, Phase } from '../gen/candidate_pb.js';
+import type { Window } from '../gen/candidate_pb.js';
 import type { Logger } from '../http-server.js';
+import { BATCH_WINDOWS_MAX } from '../limits.js';
 import type { Log } from '../log/log.js';
 import type { Metrics } from '../metrics.js';
 import { type Pace, REAL_PACE } from '../pace.js';
 import { type Running, runStage, type Stage } from '../stage.js';
 import type { StateStore } from '../state/state-store.js';
+import { encodeCandidate, windowOf } from './candidate.js';
 import { type Lineage, listCheckpoints, stateHash, takeSnapshot } from './checkpoint.js';
-import { ControlTail } from './control-tail.js';
+import { createControlTail } from './control-tail.js';
 import { type GaugeSettings, Gauges } from './gauges.js';
 import { type Loaded, type LoadParts, loadPartition } from './load.js';
 import type { Partition, PhaseChange } from './partition.js';
 import { type Owned, Saver } from './saver.js';
-import { observeScorer } from './scorer-metrics.js';
+import { observeOverlay, observeScorer } from './scorer-metrics.js';
+import type { TopicTail } from './topic-tail.js';
+import { VerdictOverlay } from './verdict-overlay.js';
 import type { WasmForest } from './wasm-forest.js';
 
 /** All scorers of one installation share the partitions out among themselves under this name. */
@@ -42,6 +45,8 @@ export interface ScorerParts {
     gauges: GaugeSettings;
     /** What a record that cannot be read does: stops its partition (the default), or is left out and counted. */
     poison?: 'stop' | 'quarantine';
+    /** How long a flag waits for its verdict; absent where nothing checks a second time: then no verdict is read. */
+    verdictWaitMs?: number;
   };
 }
 
@@ -65,11 +70,13 @@ export interface PartitionStatus {
 
 export class Scorer {
   readonly gauges: Gauges;
+  /** Absent where nothing checks a second time. */
+  readonly overlay: VerdictOverlay | undefined;
   readonly #parts: ScorerParts;
   readonly #pace: Pace;
   readonly #owned = new Map<number, Owned>();
   readonly #saver: Saver;
-  readonly #control: ControlTail;
+  readonly #control: TopicTail;
   #starting: Promise<Running> | undefined;
   #running: Running | undefined;
   #stopTimer: () => void = () => {};
@@ -78,14 +85,18 @@ export class Scorer {
     const { store, metrics, logger, clock, trim, settings } = parts;
     this.#parts = parts;
     this.#pace = parts.pace ?? REAL_PACE;
-    this.gauges = new Gauges(settings.gauges, clock);
+    const tail = { log: parts.log, logger, metrics, pace: this.#pace };
+    const { verdictWaitMs: waitMs } = settings;
+    this.overlay =
+      waitMs === undefined ? undefined : new VerdictOverlay({ ...tail, clock, waitMs });
+    this.gauges = new Gauges(settings.gauges, clock, this.overlay);
     this.#saver = new Saver({
       ...{ store, metrics, logger, clock, trim },
       lineage: (partition) => this.#lineage(partition),
       owned: () => this.#owned.values(),
       intervalMs: settings.checkpointMs,
     });
-    this.#control = new ControlTail({ log: parts.log, logger, metrics, pace: this.#pace });
+    this.#control = createControlTail(tail);
     observeScorer(metrics, {
       clock,
       owned: () => this.#owned.values(),
@@ -94,6 +105,7 @@ export class Scorer {
       seriesMax: settings.seriesMax,
       hiddenGauges: () => this.gauges.hidden,
     });
+    if (this.overlay !== undefined) observeOverlay(metrics, this.overlay);
   }
 
   async start(): Promise<void> {
@@ -101,14 +113,16 @@ export class Scorer {
     // A partition to which nothing is added any more is saved all the same.
     this.#stopTimer = this.#pace.every(settings.checkpointMs, () => this.#saver.saveWhenDue());
     this.#starting = runStage(log, this.#stage(), logger);
-    const following = this.#control.start();
+    const following = Promise.all([this.#control.start(), this.overlay?.start()]);
     this.#running = await this.#starting;
     await following;
   }
 
   get failed(): Promise<void> {
     if (this.#running === undefined) return Promise.resolve();
-    return Promise.race([this.#running.failed, this.#control.failed]);
+    const failures = [this.#running.failed, this.#control.failed];
+    if (this.overlay !== undefined) failures.push(this.overlay.failed);
+    return Promise.race(failures);
   }
 
   /**
@@ -117,7 +131,7 @@ export class Scorer {
    */
   async stop(): Promise<void> {
     this.#stopTimer();
-    await this.#control.stop();
+    await Promise.all([this.#control.stop(), this.overlay?.stop()]);
     // It may be told to stop before it has started; why it could not start, whoever started it has heard.
     const running = await this.#starting?.catch(() => undefined);
     await running?.stop();
@@ -259,12 +273,13 @@ export class Scorer {
 
   #adopt(index: number, { partition, from, hash, low, high }: Loaded): number {
     const { clock, logger } = this.#parts;
-    const owned: Owned = { index, partition, outputs: [], settled: from };
+    const owned: Owned = { index, partition, outputs: [], windowCount: 0, settled: from };
     if (hash !== undefined) {
       owned.saved = { offset: from, at: clock(), hash };
       owned.triedAt = clock();
     }
     this.#owned.set(index, owned);
+    this.overlay?.own(index, partition);
     this.gauges.adopt(index, partition);
     this.#control.own(index, () =>
       this.#running?.hasCaughtUp(index) ? partition.control.next : undefined,
@@ -285,6 +300,7 @@ export class Scorer {
     if (!this.#owned.delete(index)) return;
     this.gauges.drop(index);
     this.#control.disown(index);
+    this.overlay?.disown(index);
   }
 
   #apply(index: number, record: Uint8Array, offset: number): void {
@@ -326,23 +342,23 @@ export class Scorer {
   #onPhase(owned: Owned, change: PhaseChange): void {
     const { metrics } = this.#parts;
     const { partition, index } = owned;
+    this.overlay?.onPhase(index, change);
     this.gauges.onPhase(index, change);
     metrics.candidates.inc();
     if (change.phase === 'onset') metrics.anomalies.inc();
-    const { entry, timestampMs, onsetMs, phase, cause, ...measures } = change;
-    const candidate = create(CandidateSchema, {
-      ...measures,
-      tenant: partition.tenant(entry),
-      fingerprint:
-        (BigInt(partition.slots.highOf(entry)) << 32n) | BigInt(partition.slots.lowOf(entry)),
-      timestampMs: BigInt(timestampMs),
-      onsetMs: BigInt(onsetMs),
-      phase: Phase[phase.toUpperCase() as keyof typeof Phase],
-      cause:
-        cause === 'none' ? Cause.UNSPECIFIED : Cause[cause.toUpperCase() as keyof typeof Cause],
-      label: partition.labels(entry),
-    });
-    owned.outputs.push(toBinary(CandidateSchema, candidate));
+    const window = change.phase === 'onset' ? this.#windowOf(owned, change) : undefined;
+    owned.outputs.push(encodeCandidate(partition, change, window));
+  }
+
+  /** So many in one batch at most: half the series of a partition may begin an anomaly in the same second. */
+  #windowOf(owned: Owned, change: PhaseChange): Window | undefined {
+    if (owned.partition.forest.windows === undefined) return undefined;
+    if (owned.windowCount >= BATCH_WINDOWS_MAX) {
+      this.#parts.metrics.windowsLeftOut.inc();
+      return undefined;
+    }
+    owned.windowCount++;
+    return windowOf(owned.partition, change);
   }
 
   /** May be called again after a failure: what was appended then is appended twice, and readers know it by its key. */
@@ -351,6 +367,7 @@ export class Scorer {
     const owned = this.#get(index);
     await Promise.all(owned.outputs.map((output) => log.append('candidates', index, output, 0)));
     owned.outputs = [];
+    owned.windowCount = 0;
     owned.settled = next;
     this.#saver.saveWhenDue();
   }

@@ -5,6 +5,7 @@ import { MetricType, type SeriesInfo, SeriesInfoSchema } from '../gen/sample_blo
 import { fingerprintText, type Label, seriesText } from '../series.js';
 import type { Partition } from './partition.js';
 import { NO_ENTRY, NO_SLOT } from './slots.js';
+import type { VerdictOutcome } from './verdict-overlay.js';
 
 export interface SeriesRow {
   fingerprint: string;
@@ -25,6 +26,27 @@ export interface SeriesRow {
   expected?: number;
   lower?: number;
   upper?: number;
+  /** Of the open anomaly, once the deep check has said something. */
+  verdict?: VerdictOutcome;
+  /** The newest values in equal steps, oldest first; of one series, where they are kept. */
+  window?: WindowPoint[];
+}
+
+export interface WindowPoint {
+  timestamp: string;
+  /** Null where nothing arrived. */
+  value: number | null;
+  /** Of the newest only: others are not kept. */
+  score?: number;
+  expected?: number;
+  lower?: number;
+  upper?: number;
+}
+
+/** What the deep check says of flags. */
+export interface Verdicts {
+  isUp(index: number, entry: number): boolean;
+  verdictOf(index: number, entry: number): VerdictOutcome | undefined;
 }
 
 export interface SeriesPage {
@@ -44,6 +66,7 @@ export async function pageOfSeries(
     limit: number;
     cursor?: string;
   },
+  verdicts?: Verdicts,
 ): Promise<SeriesPage> {
   const [fromPartition = 0, fromEntry = 0] = (query.cursor ?? '0.0').split('.').map(Number);
   const rows: SeriesRow[] = [];
@@ -57,7 +80,7 @@ export async function pageOfSeries(
       const announced = announcementOf(partition, entry);
       if (announced.tenant !== query.tenant || !query.matches(announced.label)) continue;
       if (rows.length >= query.limit) return { rows, next: `${index}.${entry}` };
-      rows.push(rowOf(announced, { partition, index, entry }));
+      rows.push(rowOf(announced, { partition, index, entry, verdicts }));
     }
   }
   return { rows };
@@ -81,10 +104,11 @@ export async function countSeries(
   return counts;
 }
 
-/** By the 16 hexadecimal digits of its fingerprint. */
+/** By the 16 hexadecimal digits of its fingerprint; with its window. */
 export function findSeries(
   partitions: Iterable<[number, Partition]>,
   { fingerprint, tenant }: { fingerprint: string; tenant: string },
+  verdicts?: Verdicts,
 ): SeriesRow | undefined {
   const high = Number.parseInt(fingerprint.slice(0, 8), 16);
   const low = Number.parseInt(fingerprint.slice(8), 16);
@@ -92,7 +116,10 @@ export function findSeries(
     const entry = partition.slots.find(low, high);
     if (entry === NO_ENTRY) continue;
     const announced = announcementOf(partition, entry);
-    return announced.tenant === tenant ? rowOf(announced, { partition, index, entry }) : undefined;
+    if (announced.tenant !== tenant) return undefined;
+    const row = rowOf(announced, { partition, index, entry, verdicts });
+    const window = windowPoints(partition, entry);
+    return window.length === 0 ? row : { ...row, window };
   }
   return undefined;
 }
@@ -101,10 +128,14 @@ function announcementOf(partition: Partition, entry: number): SeriesInfo {
   return fromBinary(SeriesInfoSchema, partition.slots.announcement(entry));
 }
 
-function rowOf(
-  announced: SeriesInfo,
-  { partition, index, entry }: { partition: Partition; index: number; entry: number },
-): SeriesRow {
+interface Place {
+  partition: Partition;
+  index: number;
+  entry: number;
+  verdicts: Verdicts | undefined;
+}
+
+function rowOf(announced: SeriesInfo, { partition, index, entry, verdicts }: Place): SeriesRow {
   const { slots, forest } = partition;
   const row: SeriesRow = {
     fingerprint: fingerprintText(slots.lowOf(entry), slots.highOf(entry)),
@@ -137,11 +168,35 @@ function rowOf(
   }
   row.lastValue = Number.isFinite(view.lastValue) ? view.lastValue : null;
   row.intervalSeconds = view.intervalMs / 1000;
-  Object.assign(row, { score: view.score, flag: view.flag ? 1 : 0 });
+  const isUp = view.flag && (verdicts === undefined || verdicts.isUp(index, entry));
+  Object.assign(row, { score: view.score, flag: isUp ? 1 : 0 });
+  const verdict = view.flag ? verdicts?.verdictOf(index, entry) : undefined;
+  if (verdict !== undefined) row.verdict = verdict;
   if (Number.isFinite(view.expected)) {
     Object.assign(row, { expected: view.expected, lower: view.lower, upper: view.upper });
   }
   return row;
+}
+
+function windowPoints({ slots, forest }: Partition, entry: number): WindowPoint[] {
+  const slot = slots.slotOf(entry);
+  if (slot === NO_SLOT || forest.windows === undefined) return [];
+  const { stepMs, endMs, values } = forest.windows.recent(slot);
+  const { lastTimestampMs, lastValue, score, expected, lower, upper } = forest.view(slot);
+  const points: WindowPoint[] = [];
+  for (const [i, value] of values.entries()) {
+    const behind = values.length - 1 - i;
+    const atMs = Math.round(behind === 0 ? endMs : endMs - behind * stepMs);
+    if (!isDate(atMs)) continue;
+    const timestamp = new Date(atMs).toISOString();
+    points.push({ timestamp, value: Number.isFinite(value) ? value : null });
+  }
+  const newest = points.at(-1);
+  if (newest !== undefined && endMs === lastTimestampMs && Number.isFinite(expected)) {
+    // Exactly as it was scored; the others may have lost their last digits.
+    Object.assign(newest, { value: lastValue, score, expected, lower, upper });
+  }
+  return points;
 }
 
 function isDate(ms: number): boolean {

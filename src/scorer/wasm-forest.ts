@@ -5,6 +5,7 @@
 // before its first sample.
 
 import assert from 'node:assert/strict';
+import { Windows } from './windows.js';
 
 /**
  * A guessed counter is one by its name only; when it falls as counters do not, it becomes a gauge.
@@ -65,6 +66,8 @@ export interface ForestSettings {
   seriesMax: number;
   seed: number;
   zone?: Int32Array | undefined;
+  /** Each slot keeps its newest values beside its record. */
+  hasWindows?: boolean;
 }
 
 export class WasmForest {
@@ -98,6 +101,9 @@ export class WasmForest {
   readonly eventCauses: Uint8Array;
   readonly eventOnsets: BigInt64Array;
   readonly eventTimestamps: BigInt64Array;
+
+  /** The newest values of each slot, when they are kept; whoever calls `observe` tells them of its rows. */
+  readonly windows: Windows | undefined;
 
   readonly #module: ForestExports;
   readonly #memory: WebAssembly.Memory;
@@ -143,6 +149,7 @@ export class WasmForest {
     this.eventOnsets = new BigInt64Array(buffer, at('EVENT_ONSETS'), count);
     this.eventTimestamps = new BigInt64Array(buffer, at('EVENT_TIMESTAMPS'), count);
     this.#description = new Float64Array(buffer, at('DESCRIPTION'), 14);
+    this.windows = settings.hasWindows === true ? new Windows(this) : undefined;
     this.#module.plant(seed, seriesMax);
     if (zone === undefined) return;
     new Int32Array(buffer, at('ZONE'), zone.length).set(zone);
@@ -163,12 +170,14 @@ export class WasmForest {
    */
   open(slot: number, kind: SeriesKind): void {
     this.#module.open(slot, KINDS.indexOf(kind) + 1);
+    this.windows?.clear(slot);
     this.#slotEnd = Math.max(this.#slotEnd, slot + 1);
   }
 
   /** The slot is free again. */
   clear(slot: number): void {
     this.#module.clear(slot);
+    this.windows?.clear(slot);
   }
 
   /** The series fell silent: true when an anomaly was open, which is closed now. */
