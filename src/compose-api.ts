@@ -1,6 +1,7 @@
 // The api's part of the composition root: its store, whose series it shows, and what of its settings may change while it runs.
 
 import { strict as assert } from 'node:assert';
+import { openShared } from './compose-outputs.js';
 import { seriesOf } from './compose-scorer.js';
 import { suspectSettings } from './compose-suspects.js';
 import { durationMs, type Settings } from './config.js';
@@ -11,7 +12,8 @@ import { version } from './version.js';
 export async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
   const { Api } = await import('./api/api.js');
   const { log, storage, metrics, logger, clock, settings } = site;
-  const store = storage.own;
+  const shared = await openShared(site);
+  const store = shared?.store ?? storage.own;
   assert(store !== undefined, 'an api has a volume for its anomalies');
   const { openPeers } = await import('./scorer-access.js');
   const series = scorer === undefined ? await openPeers(site) : await seriesOf(scorer);
@@ -25,6 +27,8 @@ export async function addApi(site: Site, scorer: Scorer | undefined): Promise<vo
       alertmanagers: settings.alerts.alertmanagers,
       ...suspectSettings(settings).verdicts,
     },
+    ...(shared !== undefined && { shared }),
+    hasTopic: settings.log.kind === 'kafka',
     ...(series !== undefined && { series }),
     describe: () => ({
       version: version(),
@@ -39,6 +43,7 @@ export async function addApi(site: Site, scorer: Scorer | undefined): Promise<vo
     apply: (next) => api.reconfigure(alertsOf(next)),
   });
   site.checks.push({ name: 'api', missing: () => api.unready() });
+  if (api.sharing !== undefined) shared?.observe(api.sharing);
   await api.start();
   site.undo.push(() => api.stop());
   site.failures.push(api.failed);

@@ -41,7 +41,7 @@ export async function createScorer(site: Site): Promise<Scorer> {
     settings: {
       ...{ seriesMax, seed: FOREST_SEED, ...verdicts },
       checkpointMs: durationMs(settings.checkpoint.interval),
-      gauges: { scores: settings.gauges.scores, lingerMs: durationMs(settings.gauges.linger) },
+      gauges: { ...settings.gauges, lingerMs: durationMs(settings.gauges.linger) },
       poison: settings.log.poison,
     },
   });

@@ -2,6 +2,7 @@
 // to it here; no role reads a setting, knows an adapter or meets another role.
 
 import { addApi } from './compose-api.js';
+import { addOutputs } from './compose-outputs.js';
 import { addReceiver } from './compose-receiver.js';
 import { addSeriesRoutes, createScorer } from './compose-scorer.js';
 import type { Settings } from './config.js';
@@ -86,6 +87,7 @@ async function compose(
   for (const one of listeners.all) healthRoutes(one, site.checks);
   scrapeRoutes(listeners.metrics, metrics, scorer?.gauges);
   if (scorer !== undefined) {
+    await addOutputs(site, scorer.gauges);
     await scorer.start();
     undo.push(() => scorer.stop());
     site.failures.push(scorer.failed);

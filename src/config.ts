@@ -8,6 +8,7 @@ import { Value } from '@sinclair/typebox/value';
 import { Auth, Tls } from './config-auth.js';
 import { faultsOf, readFileInto, textValue } from './config-file.js';
 import { Kafka } from './config-kafka.js';
+import { Redis, RemoteWriteTargets } from './config-outputs.js';
 import { SourceList } from './config-sources.js';
 import { OperatingError } from './errors.js';
 import { ALERTMANAGERS_MAX, RULES_MAX, SCORERS_MAX, SERIES_MAX } from './limits.js';
@@ -145,6 +146,10 @@ export const Schema = Type.Object(
           default: '15m',
           description: 'How long a series keeps its gauges, at 0, after its anomaly closed',
         }),
+        profile: Type.Union([Type.Literal('default'), Type.Literal('vmanomaly')], {
+          default: 'default',
+          description: 'Whose names the gauges have',
+        }),
       },
       strict,
     ),
@@ -197,6 +202,8 @@ export const Schema = Type.Object(
       description:
         'Flags and notices wait for a deep check, and series keep the values it looks at; auto: where this process runs one',
     }),
+    redis: Redis,
+    outputs: Type.Object({ remoteWrite: RemoteWriteTargets }, strict),
     mode: Type.Union([Type.Literal('auto'), Type.Literal('shadow'), Type.Literal('live')], {
       default: 'auto',
       description: 'shadow: notify nobody; auto: shadow for the first 7 days of samples, then live',

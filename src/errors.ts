@@ -19,6 +19,7 @@ const MEANINGS = {
   data_dir_unwritable: { retryable: false, status: 500 },
   disk_full: { retryable: true, status: 503 },
   input_invalid: { retryable: false, status: 400 },
+  lease_lost: { retryable: false, status: 503 },
   log_closed: { retryable: true, status: 503 },
   log_damaged: { retryable: false, status: 500 },
   log_denied: { retryable: false, status: 500 },
@@ -33,6 +34,8 @@ const MEANINGS = {
   prometheus_unreachable: { retryable: true, status: 502 },
   record_unreadable: { retryable: false, status: 500 },
   state_present: { retryable: false, status: 500 },
+  store_denied: { retryable: false, status: 500 },
+  store_unavailable: { retryable: true, status: 503 },
 } as const satisfies Record<string, Meaning>;
 
 export type ErrorCode = keyof typeof MEANINGS;

@@ -4,9 +4,11 @@
 
 import { strict as assert } from 'node:assert';
 import type { Server as TlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Admission, Knock, Refusal } from './auth.js';
 import { OperatingError } from './errors.js';
+import { CLOSE_LOOK_MS, CLOSE_MS_MAX } from './limits-outputs.js';
 import type { Metrics } from './metrics.js';
 import { placeOf } from './path-groups.js';
 import { ONLY_TENANT } from './tenant.js';
@@ -97,6 +99,7 @@ export function createHttpServer(parts: HttpServerParts): HttpServer {
     metrics.requests.inc({ route, code: String(reply.statusCode) });
     metrics.requestSeconds.observe({ route }, reply.elapsedTime / 1000);
   });
+  endIdleConnections(server, tls !== undefined);
   server.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0] ?? '';
     void reply
@@ -115,6 +118,39 @@ export function createHttpServer(parts: HttpServerParts): HttpServer {
     void reply.code(status).type(PLAIN).send(`${message}\n`);
   });
   return server;
+}
+
+/**
+ * While the listener closes, a connection ends as soon as nothing is under way on it: also one that becomes idle later, and
+ * one on which nobody ever asked anything. What is still under way after `CLOSE_MS_MAX` is broken off.
+ */
+function endIdleConnections(server: HttpServer, isTls: boolean): void {
+  const { server: listener } = server;
+  /** Requests under way. */
+  const busy = new Map<Socket, number>();
+  listener.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => {
+    busy.set(socket, 0);
+    socket.once('close', () => busy.delete(socket));
+  });
+  const count = (socket: Socket, step: number) => {
+    const requests = busy.get(socket);
+    if (requests !== undefined) busy.set(socket, requests + step);
+  };
+  listener.on('request', ({ socket }, answer) => {
+    count(socket, 1);
+    answer.once('close', () => count(socket, -1));
+  });
+  server.addHook('preClose', async () => {
+    const until = performance.now() + CLOSE_MS_MAX;
+    const look = setInterval(() => {
+      for (const [socket, requests] of busy) {
+        if (requests === 0) socket.destroySoon();
+        else if (performance.now() > until) socket.destroy();
+      }
+    }, CLOSE_LOOK_MS);
+    listener.once('close', () => clearInterval(look));
+    look.unref();
+  });
 }
 
 /** Undefined for the routes that are open to everybody. */

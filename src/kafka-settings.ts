@@ -23,6 +23,7 @@ export function kafkaLogSettings(settings: Settings): KafkaLogSettings {
       samples: durationMs(log.retentionAge),
       candidates: CANDIDATE_RETENTION_MS,
       verdicts: CANDIDATE_RETENTION_MS,
+      anomalies: CANDIDATE_RETENTION_MS,
     },
   };
 }

@@ -6,6 +6,7 @@ import type { Settings } from './config.js';
 import type { CredentialSettings } from './config-auth.js';
 import { PARTITION_AND_STRIP_LABELS_MAX } from './limits.js';
 import { BadMatcher, parseSelector } from './matchers.js';
+import { outputRules } from './output-rules.js';
 import { PATH_GROUPS } from './path-groups.js';
 import { sourceRules } from './source-rules.js';
 import { tenantFault } from './tenant.js';
@@ -27,6 +28,7 @@ export function rulesBroken(settings: Settings): BrokenRule[] {
     ...alertRules(settings.alerts),
     ...scorerRules(settings),
     ...sourceRules(settings),
+    ...outputRules(settings),
   ];
 }
 

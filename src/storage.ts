@@ -3,6 +3,7 @@
 // that learns nothing keeps nothing.
 
 import { durationMs, type Settings, sizeBytes } from './config.js';
+import { hasRedis } from './config-outputs.js';
 import { type DataDir, openDataDir } from './data-dir.js';
 import type { Check } from './health.js';
 import type { Logger } from './http-server.js';
@@ -143,8 +144,9 @@ async function openOnKafka(settings: Settings, around: Around): Promise<Storage>
       );
       checkpoints = store;
     }
-    // What is learnt on a volume, and what the api keeps.
-    const isVolumeNeeded = (learns && !inTopic) || settings.roles.includes('api');
+    // What is learnt on a volume, and what an api keeps that has its store to itself.
+    const isVolumeNeeded =
+      (learns && !inTopic) || (settings.roles.includes('api') && !hasRedis(settings.redis));
     const dir = isVolumeNeeded ? await openVolume(settings, around) : undefined;
     if (dir !== undefined) closing.push(() => dir.close());
     const own = dir === undefined ? undefined : openLmdbStore(dir);

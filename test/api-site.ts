@@ -50,18 +50,24 @@ export async function openApiSite(options: {
   settings?: Partial<ApiParts['settings']>;
   clock?: () => number;
   judge?: HttpServerParts['judge'];
+  /** A log and a store that other sites have, too; the log is closed by whoever made it. */
+  log?: MemoryLog;
+  shared?: NonNullable<ApiParts['shared']>;
+  hasTopic?: boolean;
   /** Instead of ours. */
   series?: NonNullable<ApiParts['series']>;
 }): Promise<ApiSite> {
-  const { partitions = 1, after, settings, clock = () => 0, judge } = options;
+  const { partitions = 1, after, settings, clock = () => 0, judge, shared, hasTopic } = options;
   const metrics = createMetrics('0');
-  const log = new MemoryLog(partitions, after?.log.remains);
+  const log = options.log ?? new MemoryLog(partitions, after?.log.remains);
   const entries = after?.entries ?? new Map<string, Versioned>();
   const store = new MemoryStore(entries);
   const server = createHttpServer({ metrics, logger: quiet, ...(judge && { judge }) });
   await openApi(server, '0');
   const api = new Api({
-    ...{ log, store, metrics, clock, logger: quiet },
+    ...{ log, store: shared?.store ?? store, metrics, clock, logger: quiet },
+    ...(shared !== undefined && { shared }),
+    ...(hasTopic !== undefined && { hasTopic }),
     settings: {
       retentionMs: 90 * 864e5,
       partitionBy: [['namespace', 'pod'], ['instance']],
@@ -101,7 +107,7 @@ export async function openApiSite(options: {
     async stop() {
       await server.close();
       await api.stop();
-      await log.close();
+      if (options.log === undefined) await log.close();
     },
     async get(path, headers = {}) {
       const { statusCode, body } = await server.inject({ url: `/anomaly/v1${path}`, headers });

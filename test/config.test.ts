@@ -202,6 +202,39 @@ test('an address that others can reach needs a word about authentication', () =>
   expect(open.auth.mode).toBe('none');
 });
 
+test('Redis is found in one way and only where several apis can be', () => {
+  const kafka = (text: string) =>
+    file(`log: {kind: kafka, kafka: {brokers: ['a:1']}}\nredis: {${text}}\n`);
+  const ok = (text: string) => expect(fault(kafka(text))).toBe('no fault');
+  ok('address: "redis:6379"');
+  ok('sentinels: ["a:1", "b:2"], master: m, sentinelPasswordFile: s, passwordFile: p');
+  ok('address: "redis:6379", tls: {mode: on, certFile: c, keyFile: k}');
+  expect(fault(file('redis: {address: "redis:6379"}\n'))).toContain('which need log.kind kafka');
+  expect(fault(kafka('address: "a:1", sentinels: ["b:1"]'))).toContain('remove one of them');
+  expect(fault(kafka('address: "a:99999"'))).toContain('there is no port in a:99999');
+  expect(fault(kafka('address: "me:secret@a:1"'))).toContain('redis.address');
+  expect(fault(kafka('username: me'))).toContain('redis.username: it is set together');
+  expect(fault(kafka('sentinelPasswordFile: s'))).toContain('without redis.sentinels');
+  expect(fault(kafka('tls: {caFile: c}'))).toContain('redis.tls.mode: certificate files');
+  expect(fault(kafka('tls: {mode: on, keyFile: k}'))).toContain('together with redis.tls.keyFile');
+});
+
+test('targets of the remote-write output are whole addresses without secrets', () => {
+  const targets = (text: string) => file(`outputs: {remoteWrite: [{${text}}]}\n`);
+  const ok = (text: string) => expect(fault(targets(text))).toBe('no fault');
+  ok('url: "https://a/api/v1/write"');
+  ok('url: "http://a:1/x", interval: 1m, username: me, passwordFile: p');
+  const [one] = loadSettings(targets('url: "https://a/api/v1/write"')).outputs.remoteWrite;
+  expect(one?.interval).toBe('15s');
+  expect(fault(targets('url: a'))).toContain('outputs.remoteWrite[0]: url: expected an address');
+  expect(fault(targets('url: "http://u:p@a/"'))).toContain('a password in an address');
+  expect(fault(targets('url: "http://a/", username: me'))).toContain('given together');
+  expect(fault(targets('url: "http://a/", tenant: shop'))).toContain('while tenancy is off');
+  expect(fault({ ...targets('url: "http://a/"'), flags: { tenancy: 'header' } })).toContain(
+    'whose gauges are sent must be said',
+  );
+});
+
 test('durations, sizes and addresses are read with their units', () => {
   const ok = (found: unknown, want: unknown) => expect(found).toEqual(want);
   ok(durationMs('250ms'), 250);

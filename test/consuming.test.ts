@@ -12,6 +12,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { fromBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Anomalies } from '../src/api/anomalies.js';
+import { AnomaliesTopic } from '../src/api/anomalies-topic.js';
 import { CandidateSchema } from '../src/gen/candidate_pb.js';
 import { ANNOUNCE_INTERVAL_MS } from '../src/limits.js';
 import { type KafkaLog, openKafkaLog } from '../src/log/kafka-log.js';
@@ -62,7 +64,9 @@ async function buildPython(): Promise<string[]> {
   const folder = temporaryDirectory('consumer');
   await cp(source, folder, { recursive: true });
   await mkdir(join(folder, 'gen'));
-  const protos = ['sample_block', 'candidate', 'remote_write_v2'].map((name) => `${name}.proto`);
+  const protos = ['sample_block', 'candidate', 'anomaly', 'remote_write_v2'].map(
+    (name) => `${name}.proto`,
+  );
   const protoc = ['-m', 'grpc_tools.protoc', `-I${join(root, 'proto')}`, '--python_out=gen'];
   await execute(python, [...protoc, ...protos], { cwd: folder, timeout: SETUP_MS_MAX });
   return [python, join(folder, 'consumer.py')];
@@ -181,6 +185,28 @@ function checkValues(lines: readonly Line[], scrape: readonly SeriesV2[]): void 
   }
 }
 
+/** As the api does, candidate by candidate, and as one that took over does all over again. Returns what there is to say. */
+async function tellAnomalies(log: KafkaLog, candidates: readonly Uint8Array[]): Promise<string[]> {
+  const told: string[] = [];
+  const anomalies = new Anomalies(90 * 864e5);
+  for (const topic of [new AnomaliesTopic(log), new AnomaliesTopic(log)]) {
+    for (const bytes of candidates) {
+      anomalies.apply(fromBinary(CandidateSchema, bytes));
+      const changed = [...anomalies.takeChanged()];
+      for (const { onsetMs, score, endMs } of changed) {
+        const state = endMs === undefined ? 'open' : 'closed';
+        told.push(`${onsetMs} ${state} score ${score.toFixed(3)}`);
+      }
+      await topic.append(changed);
+    }
+    const all = [...anomalies.tenants()].flatMap((tenant) => anomalies.ordered(tenant));
+    await topic.append(all);
+    await topic.append(all);
+  }
+  expect(told.some((text) => text.includes('closed'))).toBe(true);
+  return told;
+}
+
 const LANGUAGES = { TypeScript: buildTypeScript, Python: buildPython };
 
 for (const [language, build] of Object.entries(LANGUAGES)) {
@@ -216,7 +242,7 @@ for (const [language, build] of Object.entries(LANGUAGES)) {
     await log.close();
   });
 
-  test(`${language}: started at the beginning, it prints all samples and each candidate once`, {
+  test(`${language}: started at the beginning, it prints all samples, each candidate and each change of an anomaly once`, {
     timeout: SETUP_MS_MAX + 120_000,
   }, async () => {
     const command = await build();
@@ -229,14 +255,18 @@ for (const [language, build] of Object.entries(LANGUAGES)) {
     expect(candidates.length).toBeGreaterThan(10);
     // The second time is that of a scorer that was killed.
     for (const bytes of [...candidates, ...candidates]) await log.append('candidates', 0, bytes, 0);
+    const told = await tellAnomalies(log, candidates);
     const installation = new Installation(3, { log });
     const scrape = scrapeAt(5);
     await installation.send(scrape);
 
     const consumer = await startConsumer(command, '--prefix', prefix, '--from', 'beginning');
-    const lines = await untilLines(consumer, scrape.length + candidates.length);
+    const count = scrape.length + candidates.length + told.length;
+    const lines = await untilLines(consumer, count);
     expect(await consumer.stop('SIGINT')).toEqual({ code: 0, signal: null });
-    expect(linesOf(consumer)).toHaveLength(scrape.length + candidates.length);
+    expect(linesOf(consumer)).toHaveLength(count);
+    const anomalies = lines.filter(({ kind }) => kind === 'anomaly');
+    expect(anomalies.map((line) => `${line.timestampMs} ${line.rest}`).sort()).toEqual(told.sort());
     checkValues(lines, scrape);
     const shown = lines.filter(({ kind }) => kind === 'candidate');
     const want = candidates.map((bytes) => fromBinary(CandidateSchema, bytes));

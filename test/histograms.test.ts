@@ -3,7 +3,7 @@
 
 import { expect, test } from 'vitest';
 import { MetricType } from '../src/gen/sample_block_pb.js';
-import { gaugeLabelsOf } from '../src/scorer/gauges.js';
+import { gaugeLabelsOf } from '../src/scorer/gauge-profile.js';
 import { Interval } from '../src/scorer/interval.js';
 import { pageOfSeries } from '../src/scorer/series-view.js';
 import {

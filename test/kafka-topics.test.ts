@@ -11,7 +11,7 @@ import { openKafka } from '../src/log/kafka-client.js';
 import { type KafkaLogSettings, openKafkaLog } from '../src/log/kafka-log.js';
 import { logInForce, readLogRecords, writeLogRecord } from '../src/log/kafka-log-record.js';
 import { topicName } from '../src/log/kafka-topics.js';
-import { TOPICS } from '../src/log/log.js';
+import { TOPICS, type Topic } from '../src/log/log.js';
 import { clock, kafkaSettings, open, silent, valuesOf, withAdmin } from './kafka-fixture.js';
 import { type KafkaPeers, startKafka } from './kafka-peers.js';
 import { endPrograms, temporaryDirectory } from './programs.js';
@@ -62,7 +62,7 @@ test('of several who find no log, one creates it and all agree which it is', asy
 test('topics are created with what a log needs', async () => {
   const settings = kafkaSettings(kafka.brokers, { retentionMs: { samples: 48 * HOUR_MS } });
   await (await open(settings)).close();
-  const ok = async (topic: 'samples' | 'candidates' | 'control', wanted: object) => {
+  const ok = async (topic: Topic, wanted: object) => {
     const name = topicName(settings.prefix, topic);
     const { resources } = await withAdmin(kafka.brokers, (admin) =>
       admin.describeConfigs({ includeSynonyms: false, resources: [{ type: 2, name }] }),
@@ -79,6 +79,7 @@ test('topics are created with what a log needs', async () => {
   };
   await ok('samples', { ...all, 'retention.ms': String(48 * HOUR_MS) });
   await ok('candidates', { ...all, 'retention.ms': '-1' });
+  await ok('anomalies', { ...all, 'retention.ms': '-1' });
   await ok('control', { ...all, 'retention.ms': '-1', 'retention.bytes': '-1' });
 });
 

@@ -41,7 +41,11 @@ export interface AlertSenderParts {
   firing: () => readonly Alert[];
   clock: () => number;
   logger: Logger;
+  /** Aborted when this process may send no more; undefined while it may not. Without it, it always may. */
+  permit?: () => AbortSignal | undefined;
 }
+
+const FOR_GOOD = new AbortController().signal;
 
 export class AlertSender {
   readonly counts: Record<SendOutcome, number> = { accepted: 0, refused: 0, failed: 0, dropped: 0 };
@@ -73,6 +77,10 @@ export class AlertSender {
   /** Something may have changed. */
   wake(): void {
     if (this.#receivers.length === 0 || this.#stopping.signal.aborted) return;
+    if (this.#permit() === undefined) {
+      this.#forget();
+      return;
+    }
     const firing = new Map(this.#parts.firing().map((alert) => [alert.key, alert]));
     const endsMs = this.#parts.clock();
     for (const receiver of this.#receivers) {
@@ -97,6 +105,20 @@ export class AlertSender {
     await Promise.all(this.#receivers.map(({ sending }) => sending));
   }
 
+  #permit(): AbortSignal | undefined {
+    const { permit } = this.#parts;
+    return permit === undefined ? FOR_GOOD : permit();
+  }
+
+  /** Another process sends now, and knows best what it has sent. */
+  #forget(): void {
+    this.#known = new Map();
+    for (const { sent, resolved } of this.#receivers) {
+      sent.clear();
+      resolved.clear();
+    }
+  }
+
   #resolve(receiver: Receiver, alert: Alert, endsMs: number): void {
     receiver.resolved.set(alert.key, { alert, endsMs });
     if (receiver.resolved.size <= ALERTS_RESOLVED_MAX) return;
@@ -108,6 +130,8 @@ export class AlertSender {
   /** Never rejects. */
   async #send(receiver: Receiver): Promise<void> {
     for (;;) {
+      const permit = this.#permit();
+      if (permit === undefined) return;
       const now = this.#parts.clock();
       for (const [key, { endsMs }] of receiver.resolved) {
         // By itself the receiver lets an alert end after this time.
@@ -123,7 +147,7 @@ export class AlertSender {
         ...due.map((alert) => ({ alert, endsMs: undefined })),
       ].slice(0, ALERTS_PER_REQUEST);
       if (batch.length === 0) return;
-      const outcome = await this.#post(receiver, batch, now);
+      const outcome = await this.#post(receiver, batch, { now, permit });
       this.counts[outcome] += batch.length;
       if (outcome === 'failed') return;
       for (const { alert, endsMs } of batch) {
@@ -137,7 +161,7 @@ export class AlertSender {
   async #post(
     receiver: Receiver,
     batch: readonly { alert: Alert; endsMs: number | undefined }[],
-    now: number,
+    { now, permit }: { now: number; permit: AbortSignal },
   ): Promise<SendOutcome> {
     const body = batch.map(({ alert, endsMs }) => ({
       labels: alert.labels,
@@ -152,7 +176,11 @@ export class AlertSender {
         headers: { 'Content-Type': 'application/json' },
         body: JSON.stringify(body),
         redirect: 'error',
-        signal: AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(ALERT_ANSWER_MS_MAX)]),
+        signal: AbortSignal.any([
+          permit,
+          this.#stopping.signal,
+          AbortSignal.timeout(ALERT_ANSWER_MS_MAX),
+        ]),
       });
       await answer.body?.cancel();
       if (answer.ok) {

@@ -5,16 +5,14 @@
 //   control    ─▶     │
 //                  refresh, at most every REFRESH_MS ─▶ store: decisions ─▶ event stream, Alertmanagers
 //
-// Decisions are stored before anybody hears of them, so that after a crash nobody is told twice.
+// Decisions are stored before anybody hears of them, so that after a crash nobody is told twice. Several apis on one store
+// share the work (sharing.ts).
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
-import { OperatingError } from '../errors.js';
-import type { Notice } from '../gen/anomaly_pb.js';
 import { CandidateSchema } from '../gen/candidate_pb.js';
 import { type Control, ControlSchema } from '../gen/control_pb.js';
 import type { HttpServer, Logger } from '../http-server.js';
-import { BUDGET_DAYS, REFRESH_MS, RETRY_MS_MAX, RETRY_MS_MIN } from '../limits.js';
+import { BUDGET_DAYS, REFRESH_MS } from '../limits.js';
 import type { Log } from '../log/log.js';
 import type { Metrics } from '../metrics.js';
 import { type Running, runStage, type Stage } from '../stage.js';
@@ -23,24 +21,25 @@ import { ONLY_TENANT } from '../tenant.js';
 import { AlertSender } from './alertmanager.js';
 import { firingAlerts } from './alerts.js';
 import type { Anomaly } from './anomalies.js';
+import { AnomaliesTopic } from './anomalies-topic.js';
 import {
   CANDIDATE_FOLD,
   loadAnomalies,
   loadNotices,
   loadPositions,
-  save,
-  savePosition,
   VERDICT_FOLD,
 } from './archive.js';
 import { type Positions, readOnFrom, verdictStage } from './folding.js';
+import { type Keeping, type KeepingParts, OwnKeeping, untilItAnswers } from './keeping.js';
 import { observeApi } from './observed.js';
 import { answerError } from './query.js';
 import { anomalyRoutes } from './rest-anomalies.js';
 import { controlRoutes } from './rest-control.js';
 import { type SeriesSource, seriesRoutes, statusRoute } from './rest-series.js';
 import { anomalyRow, incidentRow } from './rows.js';
+import { type SharedParts, Sharing } from './sharing.js';
 import { EventStream } from './stream.js';
-import { type Refreshed, Timeline, type TimelineSettings } from './timeline.js';
+import { Timeline, type TimelineSettings } from './timeline.js';
 
 export interface ApiParts {
   log: Log;
@@ -51,6 +50,10 @@ export interface ApiParts {
   settings: TimelineSettings & { alertmanagers: readonly string[] };
   /** Absent in a process that scores nothing and knows of nobody who does. */
   series?: SeriesSource;
+  /** Other apis have the same store; `store` is theirs, too. */
+  shared?: SharedParts;
+  /** Anomalies are told in a topic of the log, for programs of others. */
+  hasTopic?: boolean;
   /** What a status answer says of the process. */
   describe: () => object;
 }
@@ -65,29 +68,41 @@ export class Api {
   readonly #parts: ApiParts;
   readonly #stream = new EventStream();
   readonly #alerts: AlertSender;
+  readonly #keeping: Keeping;
+  /** How it stands with the other apis on the store; undefined when there are none. */
+  readonly sharing: Sharing | undefined;
   #running: { candidates: Running; verdicts: Running; control: Running } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #refreshed = { atMs: Number.NEGATIVE_INFINITY, tookMs: 0 };
-  /** What is not yet in the store. */
-  #unsaved = {
-    anomalies: new Set<Anomaly>(),
-    notices: new Map<string, Notice>(),
-    forgotten: new Set<string>(),
-  };
-  #saving: Promise<void> = Promise.resolve();
   #fail: (error: unknown) => void = () => {};
   readonly #failed: Promise<void>;
   #isStopped = false;
+  #begun: Promise<void> = Promise.resolve();
 
   constructor(parts: ApiParts) {
     this.#parts = parts;
-    const { settings, clock, logger } = parts;
+    const { settings, clock, logger, log } = parts;
     this.timeline = new Timeline(settings, clock);
+    const topic = parts.hasTopic ? new AnomaliesTopic(log) : undefined;
+    const announce: KeepingParts['announce'] = (anomalies, movers) =>
+      this.#announce(anomalies, movers);
+    const keeping = { logId: log.id, timeline: this.timeline, logger, topic, announce };
+    if (parts.shared === undefined)
+      this.#keeping = new OwnKeeping({ ...keeping, store: parts.store });
+    else {
+      this.sharing = new Sharing({
+        ...{ ...keeping, ...parts.shared },
+        isCurrent: () => this.unready() === undefined,
+        refresh: () => this.#refresh(),
+      });
+      this.#keeping = this.sharing;
+    }
     this.#alerts = new AlertSender({
       urls: settings.alertmanagers,
-      firing: () => firingAlerts(this.timeline),
+      firing: () => firingAlerts(this.timeline).filter(({ key }) => this.#keeping.isStored(key)),
       clock,
       logger,
+      ...(this.sharing !== undefined && { permit: () => this.sharing?.permit() }),
     });
     this.#failed = new Promise((_resolve, reject) => {
       this.#fail = reject;
@@ -97,11 +112,39 @@ export class Api {
       timeline: this.timeline,
       stream: this.#stream,
       alerts: this.#alerts,
+      ...(topic !== undefined && { topic }),
     });
   }
 
+  /** A store that others have, too, may be away: it is waited for, and `unready` says so. */
   async start(): Promise<void> {
-    const { store, log, logger } = this.#parts;
+    const begun = this.#begin();
+    if (this.sharing === undefined) return begun;
+    this.#begun = begun.catch((error) => this.#fail(error));
+  }
+
+  async #begin(): Promise<void> {
+    const { log, logger } = this.#parts;
+    const parts = { logger, isOver: () => this.#isStopped };
+    const { positions, judged } = await untilItAnswers(
+      'read what is stored',
+      () => this.#load(),
+      parts,
+    );
+    this.timeline.settle();
+    this.#keeping.start((error) => this.#fail(error));
+    this.#keeping.follow(this.timeline.refresh());
+    const control = await runStage(log, this.#controlStage(), logger);
+    const candidates = await runStage(log, this.#candidateStage(positions), logger);
+    const verdicts = await runStage(log, this.#verdictStage(judged), logger);
+    this.#running = { candidates, verdicts, control };
+    for (const { failed } of [candidates, verdicts, control])
+      failed.catch((error) => this.#fail(error));
+    this.#alerts.start();
+  }
+
+  async #load(): Promise<{ positions: Positions; judged: Positions }> {
+    const { store, log } = this.#parts;
     const { anomalies, notices } = this.timeline;
     await loadAnomalies(store, (anomaly) => anomalies.restore(anomaly));
     await loadNotices(store, (notice) => notices.restore(notice));
@@ -112,16 +155,7 @@ export class Api {
         anomalies.newestMs = Math.max(anomalies.newestMs, Number(newestMs));
       }
     }
-    const judged = await loadPositions(store, VERDICT_FOLD, log.partitions);
-    this.timeline.settle();
-    this.#follow(this.timeline.refresh());
-    const control = await runStage(log, this.#controlStage(), logger);
-    const candidates = await runStage(log, this.#candidateStage(positions), logger);
-    const verdicts = await runStage(log, this.#verdictStage(judged), logger);
-    this.#running = { candidates, verdicts, control };
-    for (const { failed } of [candidates, verdicts, control])
-      failed.catch((error) => this.#fail(error));
-    this.#alerts.start();
+    return { positions, judged: await loadPositions(store, VERDICT_FOLD, log.partitions) };
   }
 
   /** Changes what is decided from now on. Returns the way back. */
@@ -142,17 +176,13 @@ export class Api {
     this.#isStopped = true;
     clearTimeout(this.#timer);
     this.#stream.close();
+    await this.#begun;
     await this.#running?.candidates.stop();
     await this.#running?.verdicts.stop();
     await this.#running?.control.stop();
     await this.#alerts.stop();
     this.#refresh();
-    try {
-      await this.#saving;
-    } catch (error) {
-      // What could not be stored is read and decided again at the next start.
-      if (!(error instanceof OperatingError)) throw error;
-    }
+    await this.#keeping.stop();
   }
 
   unready(): string | undefined {
@@ -187,7 +217,7 @@ export class Api {
   }
 
   #candidateStage(positions: Positions): Stage {
-    const { log, store, metrics } = this.#parts;
+    const { log, metrics } = this.#parts;
     return {
       topic: 'candidates',
       restore: (partition) => readOnFrom(log, 'candidates', { partition, positions }),
@@ -196,22 +226,19 @@ export class Api {
         metrics.gapRecords.inc({ topic: 'candidates', partition: String(partition) }, records);
       },
       settle: async (partition, next) => {
-        await this.#saveFolded();
-        const { firstMs, newestMs } = this.timeline.anomalies;
-        const position = { logId: log.id, next, firstMs, newestMs };
-        await savePosition(store, `${CANDIDATE_FOLD}${partition}`, position);
+        await this.#keeping.folded(`${CANDIDATE_FOLD}${partition}`, next, this.timeline.collect());
         this.#schedule();
       },
     };
   }
 
   #verdictStage(positions: Positions): Stage {
-    const { log, store, metrics, logger } = this.#parts;
+    const { log, metrics, logger } = this.#parts;
     const { timeline } = this;
     return verdictStage({
-      ...{ log, store, metrics, logger, timeline, positions },
-      save: async () => {
-        await this.#saveFolded();
+      ...{ log, metrics, logger, timeline, positions },
+      keep: async (key, next) => {
+        await this.#keeping.folded(key, next, timeline.collect());
         this.#schedule();
       },
     });
@@ -238,14 +265,18 @@ export class Api {
 
   /**
    * A copy goes to every partition, for whoever scores it; the one that puts it into force goes last. When that fails,
-   * nothing is in force here, and the caller is told to try again: a second record of the same does no harm.
+   * nothing is in force here, and the caller is told to try again with the same id: then the copies that are there already
+   * change nothing.
    */
   async #tell(record: Control): Promise<void> {
     const { log } = this.#parts;
     const bytes = toBinary(ControlSchema, record);
     const partitions = Array.from({ length: log.partitions }, (_, partition) => partition);
     const others = partitions.filter((partition) => partition !== CONTROL_PARTITION);
-    await Promise.all(others.map((partition) => log.append('control', partition, bytes, 0)));
+    const copies = others.map((partition) => log.append('control', partition, bytes, 0));
+    for (const copy of await Promise.allSettled(copies)) {
+      if (copy.status === 'rejected') throw copy.reason;
+    }
     await log.append('control', CONTROL_PARTITION, bytes, 0);
     // At once, so that whoever told us sees it; when it is read again, it changes nothing.
     this.timeline.control.apply(record);
@@ -270,80 +301,27 @@ export class Api {
   #refresh(): void {
     if (!this.timeline.isStale) return;
     const begin = performance.now();
-    this.#follow(this.timeline.refresh());
+    this.#keeping.follow(this.timeline.refresh());
     const atMs = performance.now();
     this.#refreshed = { atMs, tookMs: atMs - begin };
     // What waits for a verdict is decided without it when that takes too long.
     if (this.timeline.isWaiting) this.#schedule();
   }
 
-  /** Stores what a refresh led to, and then tells of it. */
-  #follow(changes: Refreshed): void {
-    const { anomalies, notices, forgotten } = this.#unsaved;
-    for (const anomaly of changes.anomalies) anomalies.add(anomaly);
-    for (const [id, notice] of changes.notices) notices.set(id, notice);
-    for (const id of changes.forgotten) forgotten.add(id);
-    if (changes.forgotten.length > 0) {
-      for (const anomaly of anomalies) if (forgotten.has(anomaly.id)) anomalies.delete(anomaly);
-    }
-    void this.#saveForSure().then(
-      () => this.#announce(changes),
-      (error: unknown) => this.#fail(error),
-    );
-  }
-
-  #announce({ anomalies, incidents }: Refreshed): void {
+  #announce(anomalies: Iterable<Anomaly>, firstMovers: Iterable<string>): void {
     const { timeline } = this;
     for (const anomaly of anomalies) {
       const { tenant } = anomaly;
       this.#stream.publish({ name: 'anomaly', tenant, row: anomalyRow(anomaly, timeline) });
     }
-    for (const incident of incidents) {
-      const { tenant } = incident;
-      this.#stream.publish({ name: 'incident', tenant, row: incidentRow(incident, timeline) });
+    for (const id of firstMovers) {
+      const tenant = timeline.anomalies.find(id)?.tenant;
+      const incident = tenant === undefined ? undefined : timeline.incidentOf(id, tenant);
+      if (incident === undefined) continue; // forgotten meanwhile
+      const row = incidentRow(incident, timeline);
+      this.#stream.publish({ name: 'incident', tenant: incident.tenant, row });
     }
     this.#alerts.wake();
-  }
-
-  /** A store that is away comes back: decisions wait for it, and nobody hears of them before. */
-  async #saveForSure(): Promise<void> {
-    for (let pause = RETRY_MS_MIN; ; pause = Math.min(2 * pause, RETRY_MS_MAX)) {
-      try {
-        await this.#save();
-        return;
-      } catch (error) {
-        if (!(error instanceof OperatingError && error.retryable) || this.#isStopped) throw error;
-        const { logger } = this.#parts;
-        logger.warn({ code: error.code, err: error }, 'Decisions not stored; trying again');
-        await sleep(pause);
-      }
-    }
-  }
-
-  async #saveFolded(): Promise<void> {
-    for (const anomaly of this.timeline.collect()) this.#unsaved.anomalies.add(anomaly);
-    await this.#save();
-  }
-
-  /** One after another, so that an older value never replaces a newer one. */
-  #save(): Promise<void> {
-    const turn = this.#saving.catch(() => {}).then(() => this.#saveOnce()); // each caller hears of its own failure
-    this.#saving = turn;
-    return turn;
-  }
-
-  async #saveOnce(): Promise<void> {
-    const writing = this.#unsaved;
-    this.#unsaved = { anomalies: new Set(), notices: new Map(), forgotten: new Set() };
-    try {
-      await save(this.#parts.store, writing);
-    } catch (error) {
-      const { anomalies, notices, forgotten } = this.#unsaved;
-      for (const anomaly of writing.anomalies) anomalies.add(anomaly);
-      for (const [id, notice] of writing.notices) if (!notices.has(id)) notices.set(id, notice);
-      for (const id of writing.forgotten) forgotten.add(id);
-      throw error;
-    }
   }
 
   /** Of the whole process for its operator, of what is its own for a tenant. */
@@ -372,6 +350,7 @@ export class Api {
         notifiedLastWeek: notices.notifiedWithin(BUDGET_DAYS, nowMs),
       },
       control: control.counts,
+      ...(this.sharing !== undefined && { sharing: this.sharing.note() }),
       ...(await series?.status(withHash)),
     };
   }

@@ -42,6 +42,34 @@ export async function loadNotices(
   await each(store, NOTICE, (bytes) => take(fromBinary(NoticeSchema, bytes)));
 }
 
+/** Those of these anomalies that anything was decided of. */
+export async function noticesOf(store: StateStore, ids: readonly string[]): Promise<Notice[]> {
+  const values = await Promise.all(ids.map((id) => store.get(`${NOTICE}${id}.`)));
+  return values.flatMap((bytes) => (bytes === undefined ? [] : [fromBinary(NoticeSchema, bytes)]));
+}
+
+/** Ids of all anomalies that are stored. */
+export async function storedAnomalies(store: StateStore): Promise<string[]> {
+  return (await store.list(ANOMALY)).map((key) => key.slice(ANOMALY.length, -1));
+}
+
+/** What is stored of these anomalies. */
+export async function storedOf(
+  store: StateStore,
+  anomalies: Iterable<Anomaly>,
+): Promise<Map<Anomaly, Uint8Array>> {
+  const all = [...anomalies];
+  const found = new Map<Anomaly, Uint8Array>();
+  for (let at = 0; at < all.length; at += VALUES_PER_TURN) {
+    const turn = all.slice(at, at + VALUES_PER_TURN);
+    const values = await Promise.all(turn.map(({ id }) => store.get(`${ANOMALY}${id}.`)));
+    for (const [index, bytes] of values.entries()) {
+      if (bytes !== undefined) found.set(turn[index] as Anomaly, bytes);
+    }
+  }
+  return found;
+}
+
 /** Of each partition that has one, also of another log. */
 export async function loadPositions(
   store: StateStore,
@@ -106,13 +134,17 @@ async function each(
   prefix: string,
   take: (bytes: Uint8Array) => void,
 ): Promise<void> {
-  for (const key of await store.list(prefix)) {
-    const bytes = await store.get(key);
-    if (bytes !== undefined) take(bytes);
+  const keys = await store.list(prefix);
+  for (let at = 0; at < keys.length; at += VALUES_PER_TURN) {
+    const turn = keys.slice(at, at + VALUES_PER_TURN);
+    for (const bytes of await Promise.all(turn.map((key) => store.get(key)))) {
+      if (bytes !== undefined) take(bytes);
+    }
   }
 }
 
-function bytesOf(anomaly: Anomaly): Uint8Array {
+/** As it is stored, and as it is told in the topic of anomalies. */
+export function bytesOf(anomaly: Anomaly): Uint8Array {
   const { tenant, fingerprint, labels, cause, endMs, onsetMs, peakMs, verdict } = anomaly;
   const { score, value, expected, lower, upper } = anomaly;
   return toBinary(

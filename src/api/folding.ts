@@ -9,8 +9,7 @@ import { VERDICT_BYTES_MAX } from '../limits.js';
 import type { Log, Topic } from '../log/log.js';
 import type { Metrics } from '../metrics.js';
 import type { Stage } from '../stage.js';
-import type { StateStore } from '../state/state-store.js';
-import { savePosition, VERDICT_FOLD } from './archive.js';
+import { VERDICT_FOLD } from './archive.js';
 import type { Timeline } from './timeline.js';
 
 export type Positions = ReadonlyMap<number, FoldPosition>;
@@ -29,17 +28,16 @@ export async function readOnFrom(
 
 export interface VerdictStageParts {
   log: Log;
-  store: StateStore;
   metrics: Metrics;
   logger: Logger;
   timeline: Timeline;
   positions: Positions;
-  /** Resolves once what has changed in the timeline is durable. */
-  save: () => Promise<void>;
+  /** Keeps what has changed in the timeline, and then how far it has been read. */
+  keep: (key: string, next: number) => Promise<void>;
 }
 
 export function verdictStage(parts: VerdictStageParts): Stage {
-  const { log, store, metrics, logger, timeline, positions, save } = parts;
+  const { log, metrics, logger, timeline, positions, keep } = parts;
   return {
     topic: 'verdicts',
     restore: (partition) => readOnFrom(log, 'verdicts', { partition, positions }),
@@ -57,10 +55,9 @@ export function verdictStage(parts: VerdictStageParts): Stage {
       metrics.gapRecords.inc({ topic: 'verdicts', partition: String(partition) }, records);
     },
     settle: async (partition, read) => {
-      await save();
       // One that was read before its candidate is read again.
       const next = timeline.anomalies.early.restartAt(partition, read);
-      await savePosition(store, `${VERDICT_FOLD}${partition}`, { logId: log.id, next });
+      await keep(`${VERDICT_FOLD}${partition}`, next);
     },
   };
 }

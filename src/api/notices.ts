@@ -97,6 +97,14 @@ export class Notices {
     if (notice.outcome === Outcome.NOTIFIED) this.#notified.set(notice.anomalyId, notice);
   }
 
+  /** Puts what another process has decided in the place of everything that is known here. */
+  replace(notices: Iterable<Notice>): void {
+    this.#byAnomaly.clear();
+    this.#notified.clear();
+    this.#changed.clear();
+    for (const notice of notices) this.restore(notice);
+  }
+
   /** Must be told of every incident whose members, or what is known of them, have changed. */
   forgetWeight(incident: Incident): void {
     this.#weights.delete(incident);
@@ -126,6 +134,11 @@ export class Notices {
   /** All that were notified, also those whose incident has become part of another one. */
   notified(): Iterable<Notice> {
     return this.#notified.values();
+  }
+
+  /** Every decision that is known. */
+  all(): Iterable<Notice> {
+    return this.#byAnomaly.values();
   }
 
   takeChanged(): ReadonlyMap<string, Notice> {
@@ -210,13 +223,14 @@ export class Notices {
     if (this.notifiedWithin(1, atMs) >= budget * BUDGET_DAY_RATIO) return false;
     const most = budget * BUDGET_WEEK_RATIO;
     if (this.notifiedWithin(BUDGET_DAYS, atMs) >= most * BUDGET_DAYS) return false;
-    const days = Math.min(Math.max((atMs - firstMs) / DAY_MS, 1), BUDGET_DAYS);
+    const fromMs = comparedFrom(atMs, firstMs);
+    const days = Math.max((atMs - fromMs) / DAY_MS, 1);
     let places = Math.ceil(most * days);
     if (places === 0 || rank <= this.#lineAt(atMs, firstMs, rivals)) return false;
     for (const rival of rivals()) {
       if (rival.rank <= rank) return true;
       const { startMs } = rival;
-      if (startMs > atMs || startMs <= atMs - BUDGET_DAYS * DAY_MS) continue;
+      if (startMs > atMs || startMs <= fromMs) continue;
       if (--places === 0) return false;
     }
     return true;
@@ -228,7 +242,7 @@ export class Notices {
     const known = this.#lines.get(hour);
     if (known !== undefined) return known;
     const untilMs = hour * HOUR_MS;
-    const fromMs = Math.max(untilMs - BUDGET_DAYS * DAY_MS, firstMs);
+    const fromMs = comparedFrom(untilMs, firstMs);
     const ranks = rivals().flatMap(({ rank, startMs }) =>
       startMs < untilMs && startMs >= fromMs ? [rank] : [],
     );
@@ -268,6 +282,14 @@ export class Notices {
     this.restore(notice);
     this.#changed.set(notice.anomalyId, notice);
   }
+}
+
+/**
+ * From when on others are compared with: of what there is the later half, and at most the days of the budget. A fleet that
+ * is being learnt brings much in its first days that it never will again.
+ */
+function comparedFrom(atMs: number, firstMs: number): number {
+  return Math.max(atMs - BUDGET_DAYS * DAY_MS, (firstMs + atMs) / 2);
 }
 
 interface Rival {

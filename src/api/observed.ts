@@ -2,14 +2,20 @@
 
 import type { Metrics } from '../metrics.js';
 import type { AlertSender } from './alertmanager.js';
+import type { AnomaliesTopic } from './anomalies-topic.js';
 import type { EventStream } from './stream.js';
 import type { Timeline } from './timeline.js';
 
 export function observeApi(
   metrics: Metrics,
-  counted: { timeline: Timeline; stream: EventStream; alerts: AlertSender },
+  counted: {
+    timeline: Timeline;
+    stream: EventStream;
+    alerts: AlertSender;
+    topic?: AnomaliesTopic;
+  },
 ): void {
-  const { timeline, stream, alerts } = counted;
+  const { timeline, stream, alerts, topic } = counted;
   const { notices } = timeline;
   const counter = (name: string, help: string, read: () => number) =>
     metrics.observe('counter', { name, help }, () => [{ labels: {}, value: read() }]);
@@ -45,6 +51,13 @@ export function observeApi(
     },
     () => Object.entries(alerts.counts).map(([outcome, value]) => ({ labels: { outcome }, value })),
   );
+  if (topic !== undefined) {
+    counter(
+      'treeline_anomaly_records_total',
+      'Records appended to the topic of anomalies',
+      () => topic.count,
+    );
+  }
   gauge('treeline_stream_readers', 'Readers of /anomaly/v1/stream', () => stream.clientCount);
   counter(
     'treeline_stream_dropped_total',

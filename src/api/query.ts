@@ -4,6 +4,7 @@
 import type { FastifyError } from 'fastify';
 import { OperatingError } from '../errors.js';
 import type { HttpReply, Logger } from '../http-server.js';
+import { COMPLAINT_MS } from '../limits-outputs.js';
 import { BadMatcher } from '../matchers.js';
 
 /** Says what is wrong with a request; answered 400. */
@@ -52,9 +53,41 @@ export function answerError(
   { route, reply, logger }: { route: string | undefined; reply: HttpReply; logger: Logger },
 ): void {
   const [status, sentence] = meaningOf(error);
-  if (status >= 500) logger.error({ route, err: error }, 'Request failed');
+  if (status === 503) complaintsTo(logger).tell(route, error);
+  else if (status >= 500) logger.error({ route, err: error }, 'Request failed');
   if (status === 503) reply.header('Retry-After', '1');
   void reply.code(status).send({ error: sentence });
+}
+
+/** Who asks is told to ask again, and does: what is away is logged once a minute, with how often it was left out. */
+class Complaints {
+  readonly #logger: Logger;
+  #toldMs = Number.NEGATIVE_INFINITY;
+  #leftOut = 0;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  tell(route: string | undefined, error: Error): void {
+    const now = performance.now();
+    if (now - this.#toldMs < COMPLAINT_MS) {
+      this.#leftOut++;
+      return;
+    }
+    const fields = { route, reason: error.message, leftOut: this.#leftOut };
+    this.#toldMs = now;
+    this.#leftOut = 0;
+    this.#logger.warn(fields, 'Requests cannot be answered now (503)');
+  }
+}
+
+const complaints = new WeakMap<Logger, Complaints>();
+
+function complaintsTo(logger: Logger): Complaints {
+  const known = complaints.get(logger) ?? new Complaints(logger);
+  complaints.set(logger, known);
+  return known;
 }
 
 function meaningOf(error: FastifyError): [status: number, sentence: string] {

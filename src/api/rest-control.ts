@@ -1,10 +1,11 @@
 // The routes by which people tell Treeline something: feedback and maintenance windows. Each request becomes one record
 // of the control log, and is answered when that is durable; taking back is a record as well.
 
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { Type } from '@sinclair/typebox';
 import { isTimeZone } from '../calendar.js';
+import { OperatingError } from '../errors.js';
 import { Cause } from '../gen/candidate_pb.js';
 import {
   type Control,
@@ -13,7 +14,7 @@ import {
   type FeedbackSchema,
   type MaintenanceSchema,
 } from '../gen/control_pb.js';
-import { type HttpServer, tenantOf } from '../http-server.js';
+import { type HttpRequest, type HttpServer, tenantOf } from '../http-server.js';
 import { FEEDBACK_MAX, FEEDBACK_MS, MAINTENANCE_MAX } from '../limits.js';
 import { anyOf } from '../matchers.js';
 import type { Anomaly } from './anomalies.js';
@@ -43,6 +44,17 @@ export interface Told {
 
 const BODY_BYTES_MAX = 64 * 1024;
 const FULL = { 409: { ...Failure, description: 'As many as there may be are in force' } };
+const KEY = 'idempotency-key';
+const KeyHeader = Type.Object({
+  [KEY]: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 200,
+      description:
+        'Chosen by the sender: the same key again is the same record, and changes nothing',
+    }),
+  ),
+});
 const TakenBack = { 204: Type.Null({ description: 'Taken back' }) };
 
 export function controlRoutes(server: HttpServer, told: Told): void {
@@ -72,6 +84,7 @@ function feedbackRoutes(server: HttpServer, told: Told): void {
       schema: {
         tags,
         summary: 'Say of an anomaly, or of series, what it really was',
+        headers: KeyHeader,
         body: FeedbackBody,
         response: { 201: FeedbackRow, ...FAILURES, ...NOT_FOUND, ...FULL },
       },
@@ -82,8 +95,10 @@ function feedbackRoutes(server: HttpServer, told: Told): void {
       if (control.counts.feedback >= FEEDBACK_MAX) {
         throw new Conflict(`${FEEDBACK_MAX} pieces of feedback are in force; take some back first`);
       }
-      const record = recordOf({ tenant, told, what: { case: 'feedback', value: feedback } });
-      await tell(record);
+      const key = keyOf(request);
+      const what = { case: 'feedback', value: feedback } as const;
+      const record = recordOf({ tenant, told, what, key });
+      await toldWhole(tell(record), key);
       const entry = control.feedback(tenant).find(({ id }) => id === record.id);
       if (entry === undefined) throw new Conflict('It has been taken back already');
       return reply.code(201).send(feedbackRow(entry));
@@ -120,6 +135,7 @@ function maintenanceRoutes(server: HttpServer, told: Told): void {
       schema: {
         tags,
         summary: 'Announce a maintenance window, once or every week',
+        headers: KeyHeader,
         body: MaintenanceBody,
         response: { 201: MaintenanceRow, ...FAILURES, ...FULL },
       },
@@ -130,8 +146,10 @@ function maintenanceRoutes(server: HttpServer, told: Told): void {
       if (control.counts.maintenance >= MAINTENANCE_MAX) {
         throw new Conflict(`There are ${MAINTENANCE_MAX} maintenance windows; delete some first`);
       }
-      const record = recordOf({ tenant, told, what: { case: 'maintenance', value: maintenance } });
-      await tell(record);
+      const key = keyOf(request);
+      const what = { case: 'maintenance', value: maintenance } as const;
+      const record = recordOf({ tenant, told, what, key });
+      await toldWhole(tell(record), key);
       const entry = control.maintenance(tenant).find(({ id }) => id === record.id);
       if (entry === undefined) throw new Conflict('It has been deleted already');
       return reply.code(201).send(maintenanceRow(entry, timeline.nowMs));
@@ -175,9 +193,37 @@ function recordOf(record: {
   tenant: string;
   told: Told;
   what: NonNullable<MessageInitShape<typeof ControlSchema>['what']>;
+  key?: string;
 }): Control {
-  const { tenant, told, what } = record;
-  return create(ControlSchema, { id: randomUUID(), tenant, atMs: BigInt(told.clock()), what });
+  const { tenant, told, what, key } = record;
+  const id = key === undefined ? randomUUID() : idOf(tenant, key);
+  return create(ControlSchema, { id, tenant, atMs: BigInt(told.clock()), what });
+}
+
+function keyOf({ headers }: HttpRequest): string {
+  const key = headers[KEY];
+  return typeof key === 'string' ? key : randomUUID();
+}
+
+/** The key itself may be known to other tenants; the id must not be theirs. */
+function idOf(tenant: string, key: string): string {
+  const digest = createHash('sha256')
+    .update(JSON.stringify([tenant, key]))
+    .digest('hex');
+  return [8, 12, 16, 20, 32]
+    .map((end, i, ends) => digest.slice(i === 0 ? 0 : (ends[i - 1] as number), end))
+    .join('-');
+}
+
+/** A record has a copy in each partition, and some may be there when another one could not be appended. */
+async function toldWhole(telling: Promise<void>, key: string): Promise<void> {
+  try {
+    await telling;
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    const advice = `Some scorers may have heard of it: send it again with Idempotency-Key: ${key}`;
+    throw new OperatingError(error.code, `${error.message}. ${advice}`, error);
+  }
 }
 
 function feedbackOf(

@@ -44,6 +44,8 @@ export class Timeline {
   readonly #lists = new Map<string, readonly Incident[]>();
   #agedMs = Number.NEGATIVE_INFINITY;
   #controlVersion = 0;
+  /** While false, what another process decides is shown, and nothing is decided here. */
+  isDeciding = true;
   /** Incidents begun since this process began; those that grew together count as often as they began. */
   incidentCount = 0;
 
@@ -106,6 +108,15 @@ export class Timeline {
     }
   }
 
+  /** From now on decisions are made here, also of what was left undecided so far. */
+  beginDeciding(): void {
+    this.isDeciding = true;
+    for (const incident of this.incidents()) {
+      if (this.notices.of(incident) === undefined) this.#open.add(incident);
+    }
+    this.#controlVersion = Number.NaN; // stale, whatever it is
+  }
+
   refresh(): Refreshed {
     this.collect();
     this.#lists.clear();
@@ -125,8 +136,10 @@ export class Timeline {
       else this.#open.delete(incident);
     }
     const stream = { firstMs: this.anomalies.firstMs, newestMs: this.nowMs };
-    for (const one of this.notices.decide(judged, () => this.incidents(), stream)) {
-      incidents.add(one);
+    if (this.isDeciding) {
+      for (const one of this.notices.decide(judged, () => this.incidents(), stream)) {
+        incidents.add(one);
+      }
     }
     for (const incident of this.#open) {
       const isAwaited = incident.members.some(({ id }) => this.#wait.has(id));

@@ -14,6 +14,7 @@ import { openPrometheus, type PrometheusClient } from '../prometheus-client.js';
 import { listenAddress } from '../settings-rules.js';
 import { prometheusBlocks } from './blocks.js';
 import { type Options, sourcesOf } from './config.js';
+import { redisFindings } from './doctor-redis.js';
 import { proposedRules, type Survey, survey } from './survey.js';
 
 export interface Finding {
@@ -143,7 +144,7 @@ async function localFindings(settings: Settings): Promise<Finding[]> {
     ok('The settings are valid'),
     ok(`Up to ${ceiling.total} series, bound by ${ceiling.boundBy}`),
   ];
-  findings.push(...secretFindings(settings));
+  findings.push(...secretFindings(settings), ...(await redisFindings(settings)));
   const path = settings.dataDir;
   if (!existsSync(path)) return [...findings, ok(`${path} is made at the first start`)];
   if (!existsSync(join(path, 'treeline.json'))) {

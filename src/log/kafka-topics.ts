@@ -45,6 +45,7 @@ const RULES: Record<Topic, Rule> = {
   verdicts: { isKept: false },
   // What scorers do follows from it, so a replay needs all of it, and it is small.
   control: { isKept: true },
+  anomalies: { isKept: false },
 };
 
 /** Kafka's resource type of a topic, in requests about configuration. */

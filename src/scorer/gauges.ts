@@ -4,6 +4,13 @@
 
 import { GAUGE_SERIES_MAX, RATE_GROUPS_MAX } from '../limits.js';
 import type { Label } from '../series.js';
+import {
+  DETECTOR,
+  type GaugeProfile,
+  type Measure,
+  PROFILES,
+  type ProfileName,
+} from './gauge-profile.js';
 import type { Partition, PhaseChange } from './partition.js';
 import { NO_SLOT } from './slots.js';
 import { EVERY_FLAG_UP, type FlagView } from './verdict-overlay.js';
@@ -11,6 +18,8 @@ import { EVERY_FLAG_UP, type FlagView } from './verdict-overlay.js';
 export interface GaugeSettings {
   scores: 'flagged' | 'all';
   lingerMs: number;
+  /** Ours unless it says otherwise. */
+  profile?: ProfileName;
 }
 
 export interface Scrape {
@@ -19,6 +28,17 @@ export interface Scrape {
   matches: (labels: readonly Label[]) => boolean;
   /** Whose series are shown. */
   tenant: string;
+}
+
+/** What outputs send instead of being scraped. */
+export interface ShownSeries {
+  /** The same as long as it is shown. */
+  key: object;
+  /** Of the series, without the gauge's own name. */
+  labels: readonly Label[];
+  values: readonly (readonly [gauge: string, value: number])[];
+  /** False once the partition has left: another process shows it then. */
+  isOurs(): boolean;
 }
 
 interface Shown {
@@ -46,21 +66,12 @@ interface Part {
   groups: Map<number, Group>;
 }
 
-/** Name of the detector that scores every series by itself. */
-const DETECTOR = 'series';
 const OVERFLOW_JOB = 'over-the-limit-of-groups';
 const SLICE_CHARACTERS = 32 * 1024;
 
-const GAUGES = [
-  ['anomaly_score', 'Score of the newest sample; 1 is the alert threshold'],
-  ['anomaly_flag', '1 while an anomaly is open that no deep check suppressed'],
-  ['anomaly_expected', 'Value expected for the newest sample'],
-  ['anomaly_expected_lower', 'Lower edge of the expected band'],
-  ['anomaly_expected_upper', 'Upper edge of the expected band'],
-] as const;
-
 export class Gauges {
   readonly #settings: GaugeSettings;
+  readonly #profile: GaugeProfile;
   readonly #clock: () => number;
   readonly #flags: FlagView;
   readonly #parts = new Map<number, Part>();
@@ -74,6 +85,7 @@ export class Gauges {
   constructor(settings: GaugeSettings, clock: () => number, flags: FlagView = EVERY_FLAG_UP) {
     this.#settings = settings;
     this.#flags = flags;
+    this.#profile = PROFILES[settings.profile ?? 'default'];
     this.lingerMs = settings.lingerMs;
     this.#clock = clock;
   }
@@ -141,22 +153,18 @@ export class Gauges {
   /** Lines of the exposition format in slices of bounded size. */
   *lines(scrape: Scrape): Generator<string> {
     this.#forget();
-    const rows: { shown: Shown; values: number[] }[] = [];
+    const rows: { shown: Shown; values: Record<Measure, number> }[] = [];
     for (const [index, { partition, shown }] of this.#parts) {
       for (const [entry, one] of shown) {
         if (one.tenant !== scrape.tenant || !scrape.matches(one.labels)) continue;
-        const { score, flag, expected, lower, upper } = partition.forest.view(
-          partition.slots.slotOf(entry),
-        );
-        const isUp = flag && this.#flags.isUp(index, entry);
-        rows.push({ shown: one, values: [score, isUp ? 1 : 0, expected, lower, upper] });
+        rows.push({ shown: one, values: this.#measuresOf(index, partition, entry) });
       }
     }
     let slice = '';
-    for (const [column, [name, help]] of GAUGES.entries()) {
+    for (const { name, help, measure } of this.#profile.gauges) {
       slice += `# HELP ${name} ${help}\n# TYPE ${name} gauge\n`;
       for (const { shown, values } of rows) {
-        const value = values[column] ?? Number.NaN;
+        const value = values[measure];
         if (Number.isNaN(value)) continue;
         slice += `${name}${scrape.isUtf8 ? shown.utf8Text : shown.text} ${number(value)}\n`;
         if (slice.length > SLICE_CHARACTERS) {
@@ -198,6 +206,29 @@ export class Gauges {
     return counts;
   }
 
+  /** Everything that is shown to a tenant now. The caller may wait between two of them. */
+  *shownTo(tenant: string): Generator<ShownSeries> {
+    this.#forget();
+    for (const [index, part] of this.#parts) {
+      const isOurs = () => this.#parts.get(index) === part;
+      for (const [entry, one] of part.shown) {
+        if (one.tenant !== tenant || !isOurs()) continue;
+        const measures = this.#measuresOf(index, part.partition, entry);
+        const values = this.#profile.gauges.map(
+          ({ name, measure }) => [name, measures[measure]] as const,
+        );
+        yield { key: one, labels: this.#profile.labelsOf(one.labels), values, isOurs };
+      }
+    }
+  }
+
+  #measuresOf(index: number, partition: Partition, entry: number): Record<Measure, number> {
+    const { forest, slots } = partition;
+    const view = forest.view(slots.slotOf(entry));
+    const isUp = view.flag && this.#flags.isUp(index, entry);
+    return { ...view, flag: isUp ? 1 : 0, value: view.lastValue };
+  }
+
   #raise(index: number, entry: number): void {
     const part = this.#part(index);
     const group = part.groups.get(entry);
@@ -213,7 +244,7 @@ export class Gauges {
       this.hidden++;
       return;
     }
-    const gaugeLabels = gaugeLabelsOf(labels);
+    const gaugeLabels = this.#profile.labelsOf(labels);
     this.#shownCount++;
     const { partition, shown } = this.#part(index);
     shown.set(entry, {
@@ -255,15 +286,6 @@ export class Gauges {
     if (part === undefined) throw new RangeError(`Partition ${index} is not ours`);
     return part;
   }
-}
-
-/** The source's labels, its metric as `source_metric`, and the detector; a source's own `detector` keeps its value. */
-export function gaugeLabelsOf(labels: readonly Label[]): Label[] {
-  const ours = labels.map(({ name, value }) => {
-    if (name === '__name__') return { name: 'source_metric', value };
-    return name === 'detector' ? { name: 'exported_detector', value } : { name, value };
-  });
-  return [...ours, { name: 'detector', value: DETECTOR }];
 }
 
 /** `{a="1",b="2"}`; names outside the classic alphabet quoted, or escaped so that no two become one. */

@@ -1,5 +1,6 @@
-// The state port: small named values and the chunks of checkpoints. Two adapters: lmdb in one
-// process, Redis in a cluster. The contract is checked on every adapter by test/state-contract.ts.
+// The state port: small named values and the chunks of checkpoints. Three adapters: lmdb in one
+// process, a compacted topic and Redis in a cluster. The contract is checked on every adapter by
+// test/state-contract.ts.
 
 export interface StateStore {
   /** A copy that the caller may keep; undefined when there is none. */
@@ -16,4 +17,17 @@ export interface StateStore {
   list(prefix: string): Promise<string[]>;
   /** Deletes every key that begins with `prefix`. */
   deleteAll(prefix: string): Promise<void>;
+}
+
+export interface Fence {
+  /** Of the lease. */
+  name: string;
+  /** Of the term in which the writer holds it. */
+  token: string;
+}
+
+/** A store that several processes write to. */
+export interface SharedStore extends StateStore {
+  /** The same store for writes of whoever holds this lease; they reject with `lease_lost` when somebody else does. */
+  fenced(fence: Fence): StateStore;
 }

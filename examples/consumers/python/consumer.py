@@ -1,4 +1,5 @@
-"""Prints what goes through Treeline's topics, one line each: samples with the names of their series, and candidates.
+"""Prints what goes through Treeline's topics, one line each: samples with the names of their series, candidates, and
+anomalies.
 
     python consumer.py --brokers localhost:9092 [--prefix treeline] [--group my-group] [--from beginning|end]
 
@@ -15,6 +16,7 @@ import sys
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "gen"))
+from anomaly_pb2 import Anomaly  # noqa: E402
 from candidate_pb2 import Candidate, Phase  # noqa: E402
 from remote_write_v2_pb2 import Histogram  # noqa: E402
 from sample_block_pb2 import SampleBlock  # noqa: E402
@@ -22,7 +24,7 @@ from sample_block_pb2 import SampleBlock  # noqa: E402
 # Prometheus writes this NaN when a series has ended. Compare the bits: as a float it is a NaN like any other.
 STALE = 0x7FF0000000000002
 SERIES_MAX = 1_000_000
-CANDIDATES_SEEN_MAX = 10_000
+SEEN_MAX = 10_000
 
 names = {}
 seen = set()
@@ -61,15 +63,30 @@ def name_of(labels):
 
 def show_candidate(candidate):
     # After a restart the same candidates may come again.
-    key = (candidate.fingerprint, candidate.timestamp_ms, candidate.phase)
-    if key in seen:
+    if not is_new((candidate.fingerprint, candidate.timestamp_ms, candidate.phase)):
         return
-    if len(seen) >= CANDIDATES_SEEN_MAX:
-        seen.clear()
-    seen.add(key)
     what = Phase.Name(candidate.phase).removeprefix("PHASE_").lower()
     name = name_of(candidate.label)
     print(f"candidate {candidate.timestamp_ms} {name} {what} score {candidate.score:.3f}", flush=True)
+
+
+def show_anomaly(anomaly):
+    # Told when it opens, when it grows and when it ends: the last record of an onset is the newest.
+    is_closed = anomaly.HasField("end_ms")
+    key = ("anomaly", anomaly.fingerprint, anomaly.onset_ms, anomaly.score, anomaly.end_ms if is_closed else None)
+    if not is_new(key):
+        return
+    state = "closed" if is_closed else "open"
+    print(f"anomaly {anomaly.onset_ms} {name_of(anomaly.label)} {state} score {anomaly.score:.3f}", flush=True)
+
+
+def is_new(key):
+    if key in seen:
+        return False
+    if len(seen) >= SEEN_MAX:
+        seen.clear()
+    seen.add(key)
+    return True
 
 
 def main():
@@ -79,7 +96,8 @@ def main():
     parser.add_argument("--group", default=f"consumer-{os.getpid()}")
     parser.add_argument("--from", dest="start", choices=["beginning", "end"], default="end")
     options = parser.parse_args()
-    samples, candidates = (f"{options.prefix}.{topic}" for topic in ("samples", "candidates"))
+    topics = [f"{options.prefix}.{topic}" for topic in ("samples", "candidates", "anomalies")]
+    samples, candidates, _ = topics
 
     is_ending = False
 
@@ -96,8 +114,8 @@ def main():
             "auto.offset.reset": "earliest" if options.start == "beginning" else "latest",
         }
     )
-    reading = f"reading {samples} and {candidates}"
-    consumer.subscribe([samples, candidates], on_assign=lambda *_: print(reading, file=sys.stderr, flush=True))
+    reading = f"reading {' and '.join(topics)}"
+    consumer.subscribe(topics, on_assign=lambda *_: print(reading, file=sys.stderr, flush=True))
     try:
         while not is_ending:
             message = consumer.poll(0.5)
@@ -109,8 +127,10 @@ def main():
                 raise KafkaException(message.error())
             if message.topic() == samples:
                 show_block(SampleBlock.FromString(message.value()))
-            else:
+            elif message.topic() == candidates:
                 show_candidate(Candidate.FromString(message.value()))
+            else:
+                show_anomaly(Anomaly.FromString(message.value()))
     finally:
         consumer.close()  # commits, and leaves the group
 

@@ -1,4 +1,5 @@
-// Prints what goes through Treeline's topics, one line each: samples with the names of their series, and candidates.
+// Prints what goes through Treeline's topics, one line each: samples with the names of their series, candidates,
+// and anomalies.
 //
 //   node consumer.js --brokers localhost:9092 [--prefix treeline] [--group my-group] [--from beginning|end]
 //
@@ -7,6 +8,7 @@
 import { parseArgs } from 'node:util';
 import { fromBinary } from '@bufbuild/protobuf';
 import { Kafka, logLevel } from 'kafkajs';
+import { type Anomaly, AnomalySchema } from './gen/anomaly_pb.js';
 import { type Candidate, CandidateSchema, Phase } from './gen/candidate_pb.js';
 import { HistogramSchema } from './gen/remote_write_v2_pb.js';
 import { type Label, type SampleBlock, SampleBlockSchema } from './gen/sample_block_pb.js';
@@ -14,7 +16,7 @@ import { type Label, type SampleBlock, SampleBlockSchema } from './gen/sample_bl
 /** Prometheus writes this NaN when a series has ended. No arithmetic may touch the bits before they are compared. */
 const STALE = 0x7ff0000000000002n;
 const SERIES_MAX = 1_000_000;
-const CANDIDATES_SEEN_MAX = 10_000;
+const SEEN_MAX = 10_000;
 
 const { values: options } = parseArgs({
   options: {
@@ -70,12 +72,24 @@ const seen = new Set<string>();
 function showCandidate(candidate: Candidate): void {
   // After a restart the same candidates may come again.
   const { fingerprint, timestampMs, phase, score, label } = candidate;
-  const key = `${fingerprint}/${timestampMs}/${phase}`;
-  if (seen.has(key)) return;
-  if (seen.size >= CANDIDATES_SEEN_MAX) seen.clear();
-  seen.add(key);
+  if (!isNew(`${fingerprint}/${timestampMs}/${phase}`)) return;
   const what = Phase[phase].toLowerCase();
   console.log(`candidate ${timestampMs} ${nameOf(label)} ${what} score ${score.toFixed(3)}`);
+}
+
+function showAnomaly(anomaly: Anomaly): void {
+  // Told when it opens, when it grows and when it ends: the last record of an onset is the newest.
+  const { fingerprint, onsetMs, score, endMs, label } = anomaly;
+  if (!isNew(`anomaly ${fingerprint}/${onsetMs}/${score}/${endMs}`)) return;
+  const state = endMs === undefined ? 'open' : 'closed';
+  console.log(`anomaly ${onsetMs} ${nameOf(label)} ${state} score ${score.toFixed(3)}`);
+}
+
+function isNew(key: string): boolean {
+  if (seen.has(key)) return false;
+  if (seen.size >= SEEN_MAX) seen.clear();
+  seen.add(key);
+  return true;
 }
 
 const kafka = new Kafka({
@@ -84,7 +98,7 @@ const kafka = new Kafka({
   logLevel: logLevel.ERROR,
 });
 const consumer = kafka.consumer({ groupId: options.group });
-const topics = ['samples', 'candidates'].map((topic) => `${options.prefix}.${topic}`);
+const topics = ['samples', 'candidates', 'anomalies'].map((topic) => `${options.prefix}.${topic}`);
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, async () => {
@@ -99,6 +113,7 @@ await consumer.run({
   eachMessage: async ({ topic, message: { value } }) => {
     if (value === null) return;
     if (topic === topics[0]) showBlock(fromBinary(SampleBlockSchema, value));
-    else showCandidate(fromBinary(CandidateSchema, value));
+    else if (topic === topics[1]) showCandidate(fromBinary(CandidateSchema, value));
+    else showAnomaly(fromBinary(AnomalySchema, value));
   },
 });
