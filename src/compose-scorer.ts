@@ -3,6 +3,7 @@
 import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
 import type { SeriesSource } from './api/rest-series.js';
+import { addDetectionStep, noiseRulesOf } from './compose-detection.js';
 import { suspectSettings } from './compose-suspects.js';
 import { durationMs, sizeBytes } from './config.js';
 import { memoryAllowance, seriesCeiling } from './memory-limit.js';
@@ -43,8 +44,10 @@ export async function createScorer(site: Site): Promise<Scorer> {
       checkpointMs: durationMs(settings.checkpoint.interval),
       gauges: { ...settings.gauges, lingerMs: durationMs(settings.gauges.linger) },
       poison: settings.log.poison,
+      rules: noiseRulesOf(settings),
     },
   });
+  addDetectionStep(site, scorer);
   site.checks.push({
     name: 'scorer',
     missing: () => scorer.unready(),

@@ -6,6 +6,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { Auth, Tls } from './config-auth.js';
+import { Detection } from './config-detection.js';
 import { faultsOf, readFileInto, textValue } from './config-file.js';
 import { Kafka } from './config-kafka.js';
 import { Redis, RemoteWriteTargets } from './config-outputs.js';
@@ -135,6 +136,7 @@ export const Schema = Type.Object(
       strict,
     ),
     sources: SourceList,
+    detection: Detection,
     gauges: Type.Object(
       {
         scores: Type.Union([Type.Literal('flagged'), Type.Literal('all')], {
@@ -278,6 +280,7 @@ export const RELOADABLE: ReadonlySet<string> = new Set([
   'ingest.clusterLabel',
   'ingest.replicaLabel',
   'sources',
+  'detection.rules',
   'gauges.linger',
   'alerts.budget',
   'mode',

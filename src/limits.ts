@@ -353,3 +353,18 @@ export const VERDICT_BYTES_MAX = 8 * 1024;
 export const EARLY_VERDICTS_MAX = 10_000;
 /** How often windows are saved while a process runs; after a crash so much of them may be missing, 40 of 512 values at 15 s. */
 export const WINDOWS_SAVED_MS = 10 * 60 * 1000;
+/** Rules in detection.rules: each is tried once per series, at about 0.3 µs, when it is announced. 3 lists have room in the forest's memory. */
+export const NOISE_RULES_MAX = 64;
+/** Samples that N of M looks back on: the bits of one word. */
+export const NOISE_SAMPLES_MAX = 32;
+/** Series that are given other rules between two turns of the event loop: at 10 to 20 µs each 5 ms at most. */
+export const NOISE_SERIES_PER_TURN = 250;
+/** Control records in force that a partition's state keeps: as many as there may be, at 300 bytes each 3 MB; larger ones are refused before. */
+export const CONTROL_KEPT_MAX = FEEDBACK_MAX + MAINTENANCE_MAX;
+export const CONTROL_KEPT_BYTES_MAX = 16 * 1024 * 1024;
+/** Accepted shifts of single series that a partition's state can undo, at 20 bytes each. */
+export const SHIFTS_KEPT_MAX = 10_000;
+/** Series of a partition that are marked as not suited; at 5 bytes each in the manifest of a checkpoint, which a Kafka record must hold, 250 KB. */
+export const UNSUITED_MAX = 50_000;
+/** Weekly windows are looked up for so long at once: three times this long, about 24 windows. */
+export const WINDOWS_MS = 8 * 24 * 60 * 60 * 1000;

@@ -96,6 +96,9 @@ program
   .option('--seed <number>', 'seed of the table of trees', '1')
   .option('--timezone <name>', 'in which hours and weekends are learnt', 'UTC')
   .option('--plot <file>', 'draw value, band and anomalies into a file, .svg or .html')
+  .option('--direction <side>', 'flag only values above or below what was expected, or both')
+  .option('--min-deviation <number>', 'flag only values so far from what was expected')
+  .option('--of <n/m>', 'begin an anomaly only when n of the last m values are so')
   .option('--jobs <number>', 'threads to work with', '1')
   .option('--shard <i/n>', 'the i-th of n parts of the files, or of the columns of one', '1/1')
   .addOption(outputOption())
@@ -119,6 +122,7 @@ program
   .option('--seed <number>', 'seed of the table of trees', '1')
   .option('--timezone <name>', 'in which hours and weekends are learnt', 'UTC')
   .option('--plot <file>', 'draw value, band and anomalies into a file, .svg or .html')
+  .option('--config <file>', 'settings in YAML, of which the noise rules hold: detection.rules')
   .option('--suggest', 'propose settings that keep the flags within their budget')
   .addOption(outputOption())
   .addHelpText(

@@ -4,7 +4,8 @@
 import { isTimeZone } from './calendar.js';
 import type { Settings } from './config.js';
 import type { CredentialSettings } from './config-auth.js';
-import { PARTITION_AND_STRIP_LABELS_MAX } from './limits.js';
+import { needOf } from './config-detection.js';
+import { NOISE_SAMPLES_MAX, PARTITION_AND_STRIP_LABELS_MAX } from './limits.js';
 import { BadMatcher, parseSelector } from './matchers.js';
 import { outputRules } from './output-rules.js';
 import { PATH_GROUPS } from './path-groups.js';
@@ -29,6 +30,7 @@ export function rulesBroken(settings: Settings): BrokenRule[] {
     ...scorerRules(settings),
     ...sourceRules(settings),
     ...outputRules(settings),
+    ...detectionRules(settings),
   ];
 }
 
@@ -225,4 +227,17 @@ function scorerRules({ api, roles }: Settings): BrokenRule[] {
     broken.push({ key: tokenKey, message: `${tokenKey}: it means nothing without ${key}` });
   }
   return broken;
+}
+
+function detectionRules({ detection }: Settings): BrokenRule[] {
+  const key = 'detection.rules';
+  return detection.rules.flatMap((rule, index) => {
+    const broken = selectorRules(`${key}[${index}].match`, rule.match);
+    const { needed, among } = needOf(rule);
+    if (needed > among || among > NOISE_SAMPLES_MAX) {
+      const message = `${key}[${index}].of: ${rule.of} is not N/M with N up to M and M up to ${NOISE_SAMPLES_MAX}`;
+      broken.push({ key, message });
+    }
+    return broken.map(({ message }) => ({ key, message }));
+  });
 }

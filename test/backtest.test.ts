@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { loadSettings } from '../src/config.js';
+import { anyOf } from '../src/matchers.js';
 import { openPrometheusApi } from '../src/prometheus-api.js';
 import { type RangeWanted, readRange } from '../src/prometheus-range.js';
 import { type Label, seriesText } from '../src/series.js';
@@ -37,7 +38,7 @@ interface Report {
   suggestion?: {
     before: number;
     after: number;
-    drop: { selector: string; anomalies: number }[];
+    rules: { selector: string; rule: { match: string[] }; left: number }[];
     settings: string;
   };
 }
@@ -135,17 +136,29 @@ test('people get a table, figures per day, and a plot', async () => {
   expect(statSync(plot).size).toBeGreaterThan(10_000);
 });
 
-test('settings that are proposed are settings, and leave out what they say', async () => {
-  const { suggestion } = await report('{namespace="shop"}', '--suggest');
-  expect(suggestion?.drop.map(({ selector }) => selector)).toContain(
+test('rules that are proposed are settings, and with them the same history has what was said is left', async () => {
+  const { suggestion, seriesDays } = await report('{namespace="shop"}', '--suggest');
+  const { before, after, rules, settings: text } = suggestion!;
+  expect(rules.map(({ selector }) => selector)).toContain(
     'flaky_length{namespace="shop", pod="pod-0"}',
   );
-  expect(suggestion!.before).toBeGreaterThan(0.05);
-  expect(suggestion!.after).toBeLessThan(suggestion!.before);
-  const text = suggestion!.settings;
-  const { ingest } = loadSettings({ file: { name: 'treeline.yaml', text } });
-  expect(ingest.drop).toEqual(suggestion!.drop.map(({ selector }) => selector));
-  expect(parse(text)).toEqual({ ingest: { drop: ingest.drop } });
+  expect(before).toBeGreaterThan(0.05);
+  expect(after).toBeLessThan(before);
+  expect(parse(text)).toEqual({ detection: { rules: rules.map(({ rule }) => rule) } });
+  const { detection } = loadSettings({ file: { name: 'treeline.yaml', text } });
+  expect(detection.rules.map(({ match }) => match)).toEqual(rules.map(({ rule }) => rule.match));
+  const config = join(directory, 'suggested.yaml');
+  writeFileSync(config, text);
+  const quieted = await report('{namespace="shop"}', '--config', config);
+  expect(quieted.perSeriesDay).toBeCloseTo(after, 9);
+  for (const { rule, left } of rules) {
+    const matches = anyOf(rule.match);
+    const found = quieted.anomalies.filter(({ labels }) =>
+      matches(Object.entries(labels).map(([name, value]) => ({ name, value }))),
+    );
+    expect([rule, found.length]).toEqual([rule, left]);
+  }
+  expect(quieted.seriesDays).toBe(seriesDays);
   const calm = await backtest(
     'avg(queue_length)',
     '--suggest',

@@ -155,6 +155,30 @@ test('settings that do not fit together are refused with the place of one of the
   ok('limits.memory: 101%', 'limits.memory');
 });
 
+test('a noise rule has defaults of its own, and what it cannot mean is refused with its place', () => {
+  const text = 'detection:\n  rules:\n    - match: [up]\n      direction: above\n      of: 3/5\n';
+  const { detection } = loadSettings(file(text));
+  expect(detection.rules).toEqual([
+    {
+      ...{ match: ['up'], direction: 'above', minDeviation: 0, minRelativeDeviation: 0 },
+      ...{ of: '3/5', threshold: 1, ignore: false },
+    },
+  ]);
+  const rule = (fields: string) => file(`detection: { rules: [{ match: [up], ${fields} }] }\n`);
+  const ok = (fields: string, want: RegExp) => expect(fault(rule(fields)), fields).toMatch(want);
+  ok('of: 5/3', /^treeline\.yaml:1:14: detection\.rules\[0\]\.of: 5\/3 is not N\/M/);
+  ok('of: 2/40', /M up to 32/);
+  ok('of: 0/3', /rules\[0\]\.of: /);
+  ok('minDeviation: -1', /rules\[0\]\.minDeviation: /);
+  ok('direction: up', /expected one of above, below, both, found "up"/);
+  ok('treshold: 2', /unknown key.*threshold/);
+  ok('threshold: 0', /rules\[0\]\.threshold: /);
+  expect(fault(file('detection: { rules: [{ match: ["{"] }] }\n'))).toMatch(/match\[0\]: Cannot/);
+  expect(fault(file('detection: { rules: [{ direction: above }] }\n'))).toMatch(/match is missing/);
+  const many = Array.from({ length: 65 }, () => '{ match: [up] }').join();
+  expect(fault(file(`detection: { rules: [${many}] }\n`))).toMatch(/64/);
+});
+
 test('selectors on the command line are separated by commas that are not their own', () => {
   const keep = (text: string) => loadSettings({ flags: { 'ingest-keep': text } }).ingest.keep;
   expect(keep('up')).toEqual(['up']);

@@ -4,11 +4,17 @@
 // a record or a score. On both builds.
 
 import { expect, test } from 'vitest';
-import { type SeriesKind, WasmForest } from '../src/scorer/wasm-forest.js';
+import {
+  type Dismissal,
+  type SeriesKind,
+  type ShownRule,
+  WasmForest,
+} from '../src/scorer/wasm-forest.js';
 import { BUILDS, bitsOf, loadModule, observeAll, type Sample } from './forest-runs.js';
 import { normalFrom, randomFrom } from './realistic-series.js';
 import { ReferenceSeries, type Row } from './reference-forest.js';
 import { recordOf } from './reference-record.js';
+import { ReferenceShown } from './reference-rules.js';
 import { plantTrees } from './reference-trees.js';
 
 const STALE = 0x7ff0000000000002n;
@@ -159,6 +165,58 @@ test.each(MODULES)(
       const phases = new Set(rows.map(({ event }) => event?.phase));
       expect([...phases].sort()).toEqual(['end', 'onset', 'peak', undefined]);
     }
+  },
+);
+
+const RULES: readonly ShownRule[] = [
+  {},
+  { side: 'above' as const },
+  { side: 'below' as const, minDeviation: 3 },
+  { needed: 2, among: 3 },
+  { needed: 3, among: 32, minRelativeDeviation: 0.1 },
+  { threshold: 1.3, needed: 1, among: 5 },
+  { isIgnored: true },
+].map((fields) => ({
+  ...{ side: 'both' as const, minDeviation: 0, minRelativeDeviation: 0 },
+  ...{ needed: 1, among: 1, threshold: 1, isIgnored: false, ...fields },
+}));
+const DISMISSALS: readonly Dismissal[] = [
+  { above: 0, below: 0, bandsAbove: 0, bandsBelow: 0, isQuietFalse: false },
+  { above: 12.5, below: 0, bandsAbove: 0, bandsBelow: 2.7, isQuietFalse: true },
+  { above: 0, below: Infinity, bandsAbove: 1.5, bandsBelow: 0, isQuietFalse: false },
+];
+
+test.each(MODULES)(
+  '$build shows by rules what the reference shows, and its records are those without rules',
+  ({ module }) => {
+    const phases: (string | undefined)[] = [];
+    for (const seed of [21, 22, 23, 24]) {
+      const { kinds, samples } = hostileStream(seed, 40_000);
+      const forest = createForest(module, kinds);
+      const trees = plantTrees(SEED);
+      const series = kinds.map((kind, slot) => {
+        const rule = RULES[(slot + seed) % RULES.length]!;
+        const dismissal = DISMISSALS[slot % DISMISSALS.length]!;
+        forest.writeRule(slot + 1, rule);
+        forest.assignRule(slot, slot + 1);
+        forest.dismiss(slot, dismissal);
+        const reference = new ReferenceSeries(trees, kind);
+        return { reference, shown: new ReferenceShown(rule, dismissal) };
+      });
+      const rows = observeAll(forest, samples);
+      const wanted = samples.map(({ slot, timestamp, bits }) => {
+        const { reference, shown } = series[slot]!;
+        return shown.show(reference.observe(timestamp, bits), reference, timestamp);
+      });
+      const wrong = rows.findIndex((row, i) => !isSame(row, wanted[i]!));
+      const sides = wrong < 0 ? [] : [samples[wrong], rows[wrong], wanted[wrong]];
+      expect(sides, `seed ${seed}, sample ${wrong}`).toEqual([]);
+      const records = Buffer.concat(series.map(({ reference }) => recordOf(reference)));
+      expect(Buffer.compare(forest.records(kinds.length), records), `seed ${seed}`).toBe(0);
+      phases.push(...rows.map(({ event }) => event?.phase));
+    }
+    const count = (phase: string) => phases.filter((found) => found === phase).length;
+    expect([count('onset') > 40, count('peak') > 0, count('end') > 40]).toEqual([true, true, true]);
   },
 );
 

@@ -85,6 +85,10 @@ export class ReferenceSeries {
   isBack = false;
   leaves = new Uint8Array(TREES);
   counters = new Uint8Array(TREES * 16);
+  /** Of the last sample, and in no record: see reference-rules.ts. */
+  lastCause = 0;
+  isPlain = false;
+  hasBegunAnew = false;
 
   /** `ahead`: what the clock on the wall is ahead of UTC, in minutes. */
   constructor(trees: Trees, kind: string, ahead: (timestamp: bigint) => number = () => 0) {
@@ -123,12 +127,14 @@ export class ReferenceSeries {
     const number = numberOf(bits);
     if (!Number.isFinite(number)) return row;
 
+    this.hasBegunAnew = false;
     let value = number;
     const previous = numberOf(previousBits);
     if (this.kind === 3 && Number.isFinite(previous) && number < previous) {
       if (number >= 0.5 * previous || number < 0) {
         if (this.isOpen) row.event = this.end();
         this.becomeGauge();
+        this.hasBegunAnew = true;
       }
     }
     if (this.kind !== 1) {
@@ -142,6 +148,7 @@ export class ReferenceSeries {
     const x = isNear ? 0 : f(Math.max(-1e30, Math.min(1e30, distance)));
 
     const { score, isAlarm, cause } = this.scoreValue(x, value === 0, timestamp, elapsedMs);
+    this.lastCause = cause;
     this.score = score;
     row.score = score;
     row.alarm = isAlarm ? score : 0;
@@ -255,7 +262,8 @@ export class ReferenceSeries {
     const score = Math.max(0, f(f(rarity - 10) / 5));
     const isAlarm = n >= 100 && this.isNewRecord(rarity) && rarity >= 14;
     const isQuiet = isStuck || isSilent;
-    if ((isQuiet || isWalking) && score < f(1.2)) {
+    this.isPlain = (isQuiet || isWalking) && score < f(1.2);
+    if (this.isPlain) {
       return { score: f(1.2), isAlarm: true, cause: isQuiet ? 3 : 2 };
     }
     return { score, isAlarm, cause: novelty >= magnitude ? 1 : 2 };

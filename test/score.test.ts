@@ -50,6 +50,32 @@ test('one row per row, in order; the spike is flagged and alarmed once', async (
   expect(cells.filter((row) => Number(row[4]) > 0).length).toBeLessThanOrEqual(3);
 });
 
+test('--direction, --min-deviation and --of change flags and alarms, and nothing else', async () => {
+  const path = file('ruled.csv', ['timestamp,value', ...week((ms) => new Date(ms).toISOString())]);
+  const scored = async (...args: string[]) => {
+    const { code, stdout, stderr } = await runTreeline(['score', path, ...args]);
+    expect([code, stderr]).toEqual([0, '']);
+    const cells = stdout
+      .trimEnd()
+      .split('\n')
+      .map((row) => row.split(','));
+    const [, , , flag, alarm] = cells[FAULT + 1] as string[];
+    const rest = cells.map((row) => row.filter((_, column) => column !== 3 && column !== 4).join());
+    return { flag: Number(flag), isAlarm: Number(alarm) > 0, rest };
+  };
+  const plain = await scored();
+  const ok = async (args: string[], isFlagged: boolean) => {
+    const { flag, isAlarm, rest } = await scored(...args);
+    expect([args, flag, isAlarm]).toEqual([args, Number(isFlagged), isFlagged]);
+    expect(rest).toEqual(plain.rest);
+  };
+  await ok(['--direction', 'above'], true);
+  await ok(['--direction', 'below'], false);
+  await ok(['--min-deviation', '60'], true);
+  await ok(['--min-deviation', '90'], false);
+  await ok(['--direction', 'above', '--of', '2/5'], false);
+});
+
 test('seconds, milliseconds and ISO times without a zone mean the same', async () => {
   const forms = {
     seconds: (ms: number) => String(ms / 1000),
@@ -247,6 +273,9 @@ test('usage errors exit 2 with a sentence', async () => {
   await no(['--jobs', '0'], '--jobs is 0, expected 1 to 256');
   await no(['--shard', '0/2'], '--shard is 0/2, expected i/n with i from 1 to n');
   await no(['--plot', 'plot.png'], '--plot plot.png must end in .svg or .html');
+  await no(['--of', '5/3'], '--of is 5/3, expected N/M with N up to M and M up to 32');
+  await no(['--direction', 'up'], '--direction is up, expected above, below or both');
+  await no(['--min-deviation', 'x'], '--min-deviation is x, expected a number from 0 on');
   await no(['--value', 'a,,b'], '--value is a,,b, expected names of columns');
   await no([path, '--out', path], 'must be a directory for several series');
 });

@@ -354,7 +354,10 @@ test('a control record enters the state when its copy is read back, once, and a 
   const row = await known(scorer, 4);
   expect(row.offset).toBe(244);
   expect(await metricOf(metrics, 'treeline_control_records_total{')).toEqual([
+    'treeline_control_records_total{partition="0",outcome="applied"} 0',
+    'treeline_control_records_total{partition="0",outcome="elsewhere"} 0',
     'treeline_control_records_total{partition="0",outcome="unknown"} 3',
+    'treeline_control_records_total{partition="0",outcome="refused"} 0',
     'treeline_control_records_total{partition="0",outcome="repeated"} 1',
     'treeline_control_records_total{partition="0",outcome="missed"} 1',
   ]);

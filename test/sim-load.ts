@@ -5,6 +5,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { SampleBlockSchema } from '../src/gen/sample_block_pb.js';
 import type { Log } from '../src/log/log.js';
+import { wordOf } from './sim-words.js';
 import { WORLD_BEGIN_MS, type World } from './sim-world.js';
 
 export interface Point {
@@ -54,6 +55,7 @@ export class SimLoad {
   readonly #log: Log;
   readonly #faults: () => LoadFaults;
   readonly #announced = new Set<number>();
+  #said = 0;
 
   constructor(world: World, log: Log, faults: () => LoadFaults) {
     this.#world = world;
@@ -105,9 +107,10 @@ export class SimLoad {
   /** A control record goes to every partition of its log, each until it is acknowledged. */
   async #say(tick: number): Promise<void> {
     this.#world.count('control record');
-    const text = Buffer.from(`mute at ${tick}`);
+    const fingerprint = fingerprintOf(this.#world.int(12));
+    const word = wordOf(this.#world, { tick, said: this.#said++, fingerprint });
     for (let partition = 0; partition < this.#log.partitions; ) {
-      const append = this.#log.append('control', partition, text, 0);
+      const append = this.#log.append('control', partition, word, 0);
       await append.then(
         () => partition++,
         () => this.#world.count('control record said again'),

@@ -6,6 +6,7 @@ import { type Candidate, Phase } from '../src/gen/candidate_pb.js';
 import { type Lineage, stateHash, takeSnapshot } from '../src/scorer/checkpoint.js';
 import { Partition, type PhaseChange } from '../src/scorer/partition.js';
 import type { WasmForest } from '../src/scorer/wasm-forest.js';
+import { SIM_RULES } from './sim-words.js';
 
 export interface Reference {
   /** State hashes at the offsets that were asked for. */
@@ -26,6 +27,7 @@ export function referenceOf(
 ): Reference {
   const { createForest, seriesMax, lineage, offsets } = options;
   const partition = new Partition(createForest(seriesMax), seriesMax);
+  partition.noise.begin(SIM_RULES);
   const candidates: Reference['candidates'] = [];
   const hashes = new Map<number, string>();
   let at = 0;

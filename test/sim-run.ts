@@ -17,6 +17,7 @@ import { type LoadFaults, SimLoad } from './sim-load.js';
 import { type LogFaults, SimLog } from './sim-log.js';
 import { referenceOf, textOfCandidate } from './sim-reference.js';
 import { SimStore, type StoreFaults } from './sim-store.js';
+import { SIM_RULES } from './sim-words.js';
 import { Host, World } from './sim-world.js';
 
 export interface Profile extends LogFaults, StoreFaults, LoadFaults {
@@ -121,7 +122,7 @@ export class Simulation {
       metrics: metricsOf(),
       settings: {
         ...{ seriesMax: SERIES_MAX, seed: 1, checkpointMs: 1000 + world.int(5000) },
-        poison: 'quarantine',
+        ...{ poison: 'quarantine', rules: SIM_RULES },
         gauges: { scores: 'flagged', lingerMs: 0 },
       },
     });

@@ -1,5 +1,8 @@
-// The life of an anomaly: it begins when the score passes 1, has a peak, and ends when the series
-// has been calm for five samples in a row and for a minute. A series has at most one open.
+// The life of an anomaly: it begins when a sample is beyond its threshold, has a peak, and ends when
+// the series has been calm for five samples in a row and for a minute. A series has at most one
+// open. Each record holds such a life, by the threshold alone; where a rule says which of these
+// anomalies are shown, rules.ts keeps a second one. So a life is named by the addresses of its three
+// parts: the times (onset, and behind it the last anomalous sample), the peak, the bits.
 
 import {
   CALM_SHIFT,
@@ -23,47 +26,71 @@ const CALM_SAMPLES: u32 = 5;
 const CALM_MS: f64 = 60000.0;
 const CALM_MASK: u32 = 7 << CALM_SHIFT;
 const CAUSE_MASK: u32 = 3 << CAUSE_SHIFT;
+/** From the onset on. */
+const LAST: usize = LAST_ANOMALOUS - ONSET;
 
 export function isOpen(record: usize): bool {
-  return (load<u8>(record, PHASE_BITS) & IS_OPEN) !== 0;
+  return isOpenAt(record + PHASE_BITS);
 }
 
-export function causeOf(record: usize): u32 {
-  return (load<u8>(record, PHASE_BITS) & CAUSE_MASK) >> CAUSE_SHIFT;
+export function isOpenAt(bitsAt: usize): bool {
+  return (load<u8>(bitsAt) & IS_OPEN) !== 0;
+}
+
+export function causeAt(bitsAt: usize): u32 {
+  return (load<u8>(bitsAt) & CAUSE_MASK) >> CAUSE_SHIFT;
 }
 
 /**
- * What this score changes. At the end, onset and cause are still in the record: `closeAnomaly`
+ * What this score changes in the record. At the end, onset and cause are still there: `closeAnomaly`
  * removes them.
  */
 export function nextPhase(record: usize, timestamp: i64, score: f32, cause: u32): u32 {
-  const bits: u32 = load<u8>(record, PHASE_BITS);
-  if (score > THRESHOLD) return rise(record, timestamp, score, cause);
-  if ((bits & IS_OPEN) === 0) return PHASE_NONE;
-  const calm = min(((bits & CALM_MASK) >> CALM_SHIFT) + 1, CALM_SAMPLES);
-  store<u8>(record, <u8>((bits & ~CALM_MASK) | (calm << CALM_SHIFT)), PHASE_BITS);
-  const calmMs = <f64>timestamp - <f64>load<i64>(record, LAST_ANOMALOUS);
-  return calm >= CALM_SAMPLES && calmMs >= CALM_MS ? PHASE_END : PHASE_NONE;
+  const times = record + ONSET;
+  const bitsAt = record + PHASE_BITS;
+  if (score > THRESHOLD) return rise(times, record + PEAK, bitsAt, timestamp, score, cause);
+  return isOpenAt(bitsAt) ? calm(times, bitsAt, timestamp) : PHASE_NONE;
 }
 
-function rise(record: usize, timestamp: i64, score: f32, cause: u32): u32 {
-  const bits = <u32>load<u8>(record, PHASE_BITS) & ~CALM_MASK;
-  store<i64>(record, timestamp, LAST_ANOMALOUS);
+/** A sample that is not beyond, while the anomaly is open. */
+export function calm(times: usize, bitsAt: usize, timestamp: i64): u32 {
+  const bits: u32 = load<u8>(bitsAt);
+  const count = min(((bits & CALM_MASK) >> CALM_SHIFT) + 1, CALM_SAMPLES);
+  store<u8>(bitsAt, <u8>((bits & ~CALM_MASK) | (count << CALM_SHIFT)));
+  const calmMs = <f64>timestamp - <f64>load<i64>(times, LAST);
+  return count >= CALM_SAMPLES && calmMs >= CALM_MS ? PHASE_END : PHASE_NONE;
+}
+
+/** A sample that is beyond. */
+export function rise(
+  times: usize,
+  peakAt: usize,
+  bitsAt: usize,
+  timestamp: i64,
+  score: f32,
+  cause: u32,
+): u32 {
+  const bits = <u32>load<u8>(bitsAt) & ~CALM_MASK;
+  store<i64>(times, timestamp, LAST);
   const isNew = (bits & IS_OPEN) === 0;
-  if (!isNew && score < PEAK_RATIO * load<f32>(record, PEAK)) {
-    store<u8>(record, <u8>bits, PHASE_BITS);
+  if (!isNew && score < PEAK_RATIO * load<f32>(peakAt)) {
+    store<u8>(bitsAt, <u8>bits);
     return PHASE_NONE;
   }
-  if (isNew) store<i64>(record, timestamp, ONSET);
-  store<f32>(record, score, PEAK);
-  store<u8>(record, <u8>((bits & ~CAUSE_MASK) | IS_OPEN | (cause << CAUSE_SHIFT)), PHASE_BITS);
+  if (isNew) store<i64>(times, timestamp);
+  store<f32>(peakAt, score);
+  store<u8>(bitsAt, <u8>((bits & ~CAUSE_MASK) | IS_OPEN | (cause << CAUSE_SHIFT)));
   return isNew ? PHASE_ONSET : PHASE_PEAK;
 }
 
 export function closeAnomaly(record: usize): void {
-  const bits: u32 = load<u8>(record, PHASE_BITS);
-  store<u8>(record, <u8>(bits & ~(CALM_MASK | CAUSE_MASK | IS_OPEN)), PHASE_BITS);
-  store<i64>(record, 0, ONSET);
-  store<i64>(record, 0, LAST_ANOMALOUS);
-  store<f32>(record, 0.0, PEAK);
+  close(record + ONSET, record + PEAK, record + PHASE_BITS);
+}
+
+export function close(times: usize, peakAt: usize, bitsAt: usize): void {
+  const bits: u32 = load<u8>(bitsAt);
+  store<u8>(bitsAt, <u8>(bits & ~(CALM_MASK | CAUSE_MASK | IS_OPEN)));
+  store<i64>(times, 0);
+  store<i64>(times, 0, LAST);
+  store<f32>(peakAt, 0.0);
 }

@@ -4,10 +4,13 @@
 // (`memory.data` would do the same, but a module with an imported memory then carries all these
 // zeros in its file.)
 //
-//   ┌────────────────┬────────┬─────────────────┬──────────────────┬─────────┬─────────┬─ ─
-//   │ constants      │ tables │ input columns   │ output columns   │record 0 │record 1 │
-//   └────────────────┴────────┴─────────────────┴──────────────────┴─────────┴─────────┴─ ─
-//   0                4096     12288                                 RECORDS, a multiple of 64
+//   ┌────────────────┬────────┬─────────────────┬──────────────────┬───────┬─────────┬─ ─┬───────┬───────┐
+//   │ constants      │ tables │ input columns   │ output columns   │ rules │record 0 │    │ lives │ bytes │
+//   └────────────────┴────────┴─────────────────┴──────────────────┴───────┴─────────┴─ ─┴───────┴───────┘
+//   0                4096     12288                                  RECORDS, a multiple of 64
+//
+// Lives and bytes, one of each per slot, are drawn in rules.ts; no page of them is touched until a
+// slot is given a rule.
 
 /**
  * Samples per call. All columns together are 84 KiB: they stay in a second-level cache beside the
@@ -43,11 +46,24 @@ export const EVENT_INDEXES: usize = EVENT_TIMESTAMPS + BATCH_MAX * 8;
 export const EVENT_PHASES: usize = EVENT_INDEXES + BATCH_MAX * 4;
 export const EVENT_CAUSES: usize = EVENT_PHASES + BATCH_MAX;
 
-/** What `describe` writes: 14 doubles. */
+/** What `describe` writes: 15 doubles. */
 export const DESCRIPTION: usize = EVENT_CAUSES + BATCH_MAX;
 
+/**
+ * The rules that slots may be given, from 1 on: one that lets everything pass, and two lists of at
+ * most 64, so that a new list does not take the place of one that is still in force.
+ */
+export const RULES_MAX: u32 = 130;
+export const RULE_BYTES: usize = 32;
+export const RULES: usize = (DESCRIPTION + 15 * 8 + 63) & ~63;
+/** A record that the host puts there, as it was when learning stopped. */
+export const SET_ASIDE: usize = RULES + ((<usize>RULES_MAX * RULE_BYTES + 63) & ~63);
+
+/** What a slot with a rule has beside its record. */
+export const LIFE_BYTES: usize = 64;
+
 /** Where the record of slot 0 begins. */
-export const RECORDS: usize = (DESCRIPTION + 14 * 8 + 63) & ~63;
+export const RECORDS: usize = SET_ASIDE + 832;
 
 /** The compiler must not have put more constants at the bottom than there is room for. */
 export function checkMap(): void {

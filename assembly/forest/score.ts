@@ -91,6 +91,8 @@ const EXCEED_WEIGHT: f32 = 30.0;
  */
 export let cause: u32 = CAUSE_NONE;
 export let isAlarm: bool = false;
+/** It is said of a run or of a walk, which has no scale, and once. */
+export let isPlain: bool = false;
 
 /** `isZero`: the value itself is 0, wherever the origin lies. */
 export function scoreValue(
@@ -195,7 +197,8 @@ function conclude(
   let score: f32 = max<f32>(0.0, (rarity - RARITY_MIDDLE) / RARITY_PER_SCORE);
   cause = novelty >= magnitude ? CAUSE_NOVELTY : CAUSE_MAGNITUDE;
   isAlarm = n >= WARM_SAMPLES && isNewRecord(record, rarity) && rarity >= RARITY_TOLD;
-  if ((isQuiet || isWalking) && score < PLAIN_SCORE) {
+  isPlain = (isQuiet || isWalking) && score < PLAIN_SCORE;
+  if (isPlain) {
     score = PLAIN_SCORE;
     cause = isQuiet ? CAUSE_QUIET : CAUSE_MAGNITUDE;
     isAlarm = true;

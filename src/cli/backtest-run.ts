@@ -8,15 +8,19 @@ import { BACKTEST_ANOMALIES_MAX, BACKTEST_PLOT_SERIES_MAX, RANGE_SERIES_MAX } fr
 import { PlotReducer } from '../plot/reduce.js';
 import type { RangeProgress, RangeTaker } from '../prometheus-range.js';
 import { classify } from '../receiver/rules.js';
+import { type NoiseRule, NoiseRules } from '../scorer/noise-rules.js';
 import { scoringOf } from '../scorer/scoring.js';
 import { OUTCOMES, WasmForest } from '../scorer/wasm-forest.js';
 import type { Label } from '../series.js';
+import { RuleTrials } from './rule-trial.js';
 import { AnomalyList } from './score-events.js';
 
 export interface BacktestSeries {
   labels: readonly Label[];
   events: AnomalyList;
   reducer: PlotReducer | undefined;
+  /** What other rules would have shown. */
+  trials: RuleTrials | undefined;
   /** Samples applied, NaN among them. */
   samples: number;
   /** Of these, behind the warm-up: those that could have raised a flag. */
@@ -32,6 +36,8 @@ const APPLIED = OUTCOMES.indexOf('applied');
 export class BacktestRun implements RangeTaker {
   readonly unscored: Record<Unscored, number> = { bucket: 0, alerts: 0, ignored: 0, own_output: 0 };
   readonly #forest: WasmForest;
+  readonly #rules: NoiseRules;
+  readonly #isTried: boolean;
   readonly #isPlotted: boolean;
   readonly #onShare: (share: number) => void;
   readonly #halves: Int32Array;
@@ -47,9 +53,19 @@ export class BacktestRun implements RangeTaker {
       zone?: Int32Array | undefined;
       isPlotted: boolean;
       onShare: (share: number) => void;
+      /** Which anomalies are shown: the first that matches a series holds for it. */
+      rules?: readonly NoiseRule[];
+      /** Count what other rules would have shown. */
+      isTried?: boolean;
     },
   ) {
-    this.#forest = new WasmForest(module, { ...options, seriesMax: RANGE_SERIES_MAX });
+    this.#rules = new NoiseRules(options.rules ?? []);
+    this.#isTried = options.isTried ?? false;
+    const { seed, zone } = options;
+    this.#forest = new WasmForest(module, { seriesMax: RANGE_SERIES_MAX, seed, zone });
+    for (const [place, rule] of this.#rules.rules.entries()) {
+      this.#forest.writeRule(place + 1, rule);
+    }
     this.#isPlotted = options.isPlotted;
     this.#onShare = options.onShare;
     const { timestampBytes, valueBytes, batchMax } = this.#forest;
@@ -66,8 +82,12 @@ export class BacktestRun implements RangeTaker {
     else {
       if (this.#isPlotted && slot >= BACKTEST_PLOT_SERIES_MAX) throw tooManyToPlot();
       this.#forest.open(slot, kind);
+      const place = this.#rules.placeOf(labels);
+      if (place >= 0) this.#forest.assignRule(slot, place + 1);
       const reducer = this.#isPlotted ? new PlotReducer() : undefined;
-      this.#series.push({ labels, events: new AnomalyList(), reducer, samples: 0, watched: 0 });
+      const trials = this.#isTried ? new RuleTrials() : undefined;
+      const events = new AnomalyList();
+      this.#series.push({ labels, events, reducer, trials, samples: 0, watched: 0 });
       return;
     }
     this.#series.push(undefined);
@@ -114,7 +134,9 @@ export class BacktestRun implements RangeTaker {
     const { outcomes, scores, values, expected, lower, upper } = forest;
     for (let at = 0; at < count; at++) {
       if (outcomes[at] === APPLIED) series.samples++;
-      if (series.reducer === undefined || Number.isNaN(scores[at]!)) continue;
+      if (Number.isNaN(scores[at]!)) continue;
+      series.trials?.add(times[at]!, scores[at]!);
+      if (series.reducer === undefined) continue;
       series.reducer.add(times[at]!, values[at]!, scores[at]!);
       series.reducer.expect(times[at]!, expected[at]!, lower[at]!, upper[at]!);
     }

@@ -1,12 +1,14 @@
 // `treeline backtest`: what would have alerted, over the history of a Prometheus, before anything is installed. The same
 // core as the service and as `treeline score`; it reads only. This file reads the arguments and says what came out.
 
-import { durationMs } from '../config.js';
+import { noiseRulesOf } from '../compose-detection.js';
+import { durationMs, loadSettings } from '../config.js';
 import { PLOT_SERIES_MAX } from '../limits.js';
 import { htmlPage, svgDocument } from '../plot/document.js';
 import { openPrometheusApi } from '../prometheus-api.js';
 import { authorizationOf } from '../prometheus-credential.js';
 import { type RangeSummary, readRange } from '../prometheus-range.js';
+import type { NoiseRule } from '../scorer/noise-rules.js';
 import { withoutSecrets } from '../secret-file.js';
 import { seriesText } from '../series.js';
 import { zoneOption } from '../time-zone.js';
@@ -14,6 +16,7 @@ import { loadWasm } from '../wasm-files.js';
 import { type BacktestReport, reportJson, reportOf, reportText } from './backtest-report.js';
 import { BacktestRun, type BacktestSeries } from './backtest-run.js';
 import { suggest, suggestionText } from './backtest-suggest.js';
+import { sourcesOf } from './config.js';
 import { DURATION, progressLine } from './history-arguments.js';
 import { openOutput } from './score-output.js';
 import { plotFormat } from './score-plot.js';
@@ -32,6 +35,7 @@ export interface BacktestOptions {
   passwordFile?: string;
   plot?: string;
   suggest?: boolean;
+  config?: string;
   output?: string;
 }
 
@@ -60,7 +64,9 @@ export async function backtest(
   const bar = progressLine();
   const { module } = loadWasm('forest');
   const isPlotted = plot !== undefined;
-  const run = new BacktestRun(module, { seed, zone, isPlotted, onShare: bar.draw });
+  const isTried = options.suggest === true;
+  const rules = rulesOf(options.config);
+  const run = new BacktestRun(module, { seed, zone, isPlotted, onShare: bar.draw, rules, isTried });
   let read: RangeSummary;
   try {
     read = await readRange(api, { query, startMs, endMs, stepMs }, run);
@@ -81,6 +87,12 @@ export async function backtest(
     print(reportText(report));
     if (suggestion !== undefined) print(`\n${suggestionText(suggestion)}`);
   }
+}
+
+/** What else is set there is not about history. */
+function rulesOf(path: string | undefined): NoiseRule[] {
+  if (path === undefined) return [];
+  return noiseRulesOf(loadSettings(sourcesOf({ config: path })));
 }
 
 /** A time as files write it, `now`, or a duration before now. */

@@ -81,9 +81,12 @@ export class RowBatch {
     this.#values = new Float64Array(buffer, forest.valueBytes.byteOffset, max);
     this.#out = Buffer.allocUnsafe(BATCH_TEXT_BYTES_MAX + max * ROW_NUMBERS_BYTES);
     this.#series = outputs.map((output, slot) => newSeries(output, { slot, max, options }));
+    const { rule } = options;
+    if (rule !== undefined) forest.writeRule(1, rule);
     for (const { slot } of this.#series) {
       forest.clear(slot);
       forest.open(slot, 'gauge');
+      if (rule !== undefined) forest.assignRule(slot, 1);
     }
   }
 

@@ -7,7 +7,7 @@ import { pipeline, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { OperatingError } from '../errors.js';
 import { CSV_CHUNK_BYTES, CSV_ROW_BYTES_MAX } from '../limits.js';
-import type { WasmForest } from '../scorer/wasm-forest.js';
+import type { ShownRule, WasmForest } from '../scorer/wasm-forest.js';
 import { BATCH_TEXT_BYTES_MAX, RowBatch, type SeriesResult } from './score-batch.js';
 import type { RowOutput } from './score-output.js';
 import { CsvRows, fieldsOf } from './score-rows.js';
@@ -18,6 +18,7 @@ export interface FileOptions {
   column: string;
   values: readonly string[];
   isPlotted: boolean;
+  rule?: ShownRule | undefined;
 }
 
 export interface FileContext {

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { type MessagePort, Worker } from 'node:worker_threads';
 import { type ErrorCode, OperatingError } from '../errors.js';
 import { SCORE_BACKLOG_MAX } from '../limits.js';
-import { WasmForest } from '../scorer/wasm-forest.js';
+import { type ShownRule, WasmForest } from '../scorer/wasm-forest.js';
 import type { SeriesResult } from './score-batch.js';
 import { scoreFile } from './score-file.js';
 import type { ScoreTask } from './score-inputs.js';
@@ -20,6 +20,8 @@ export interface RunSettings {
   isPlotted: boolean;
   /** Rows are not wanted where they have no file to go to. */
   isQuiet: boolean;
+  /** What a sample must be to be flagged; undefined: its score above 1. */
+  rule?: ShownRule | undefined;
 }
 
 export interface RunContext {

@@ -6,6 +6,7 @@ import { rmSync } from 'node:fs';
 import { SCORE_JOBS_MAX } from '../limits.js';
 import { zoneOption } from '../time-zone.js';
 import { loadWasm } from '../wasm-files.js';
+import { ruleOf } from './rule-options.js';
 import type { SeriesResult } from './score-batch.js';
 import { planTasks, type ScoreTask } from './score-inputs.js';
 import { partOf, ReaderGone, statOf, streamOutput } from './score-output.js';
@@ -24,6 +25,9 @@ export interface ScoreOptions {
   jobs: string;
   shard: string;
   output?: string;
+  direction?: string;
+  minDeviation?: string;
+  of?: string;
 }
 
 /** `refuse` ends the call: the arguments are not understood. */
@@ -39,6 +43,7 @@ export async function score(
   if (options.plot !== undefined && plotFormat(options.plot) === undefined) {
     refuse(`--plot ${options.plot} must end in .svg or .html`);
   }
+  const rule = ruleOf(options, refuse);
   const isJson = options.output === 'json';
   const shard = shardOf(options.shard, refuse);
   const tasks = planTasks(files, { values, out: options.out, shard, jobs, refuse });
@@ -49,6 +54,7 @@ export async function score(
     isPlotted: options.plot !== undefined,
     // Standard output then holds one JSON document, or nothing: rows are for whoever names a place.
     isQuiet: isJson,
+    rule,
   };
   const results = await run(tasks, settings, jobs);
   if (results === undefined) return;

@@ -166,7 +166,7 @@ function self(): Dashboard {
     ],
     panels: [
       stat('Samples per second', `sum(${RECORDED.received}{${OF_PROCESS}})`, { unit: 'short' }),
-      stat('Series scored', `sum(treeline_series{state="scored",${OF_PROCESS}})`, {
+      stat('Series scored', `sum(treeline_series{state=~"scored|constant",${OF_PROCESS}})`, {
         unit: 'short',
       }),
       stat('5xx answers', `max(${RECORDED.errors}{${OF_PROCESS}}) or vector(0)`, {

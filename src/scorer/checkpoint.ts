@@ -17,8 +17,14 @@ import type { StateStore } from '../state/state-store.js';
 import { encodeDictionary, readDictionary } from './dictionary.js';
 import { OUTCOMES, type Partition } from './partition.js';
 
-/** 2: with histograms. Version 1 is read as a state without any. 3: with control; written only where there is any. */
-export const CHECKPOINT_VERSION = 3;
+/**
+ * 2: with histograms. Version 1 is read as a state without any. 3: has come upon control. 4: with what follows from it, and
+ * with what is shown and what is not suited. Each is written only where there is any of it, so that who has not used it
+ * can go back to an older program.
+ */
+export const CHECKPOINT_VERSION = 4;
+export const WITH_HISTOGRAMS = 2;
+const WITH_CONTROL = 3;
 const MANIFEST = '/manifest';
 
 /** What a checkpoint must fit: another log, partition count, table or record is not ours to read. */
@@ -35,6 +41,10 @@ export interface Snapshot {
   manifest: Checkpoint;
   dictionary: Uint8Array;
   histograms: Uint8Array;
+  /** What people said, and what follows from it. */
+  noise: Uint8Array;
+  /** Anomalies as they are shown, where rules show others than the records know. */
+  shown: Uint8Array;
   records: Uint8Array;
 }
 
@@ -43,10 +53,11 @@ export function takeSnapshot(partition: Partition, lineage: Lineage, offset: num
   const { slots, forest, counts } = partition;
   const dictionary = encodeDictionary(slots);
   const histograms = partition.histograms.encode();
+  const noise = partition.noise.encode();
+  const shown = partition.noise.encodeShown();
   const records = forest.records(slots.slotEnd).slice();
   const manifest = create(CheckpointSchema, {
-    // So that who has never used control can go back to an older program.
-    version: partition.control.next > 0 ? CHECKPOINT_VERSION : CHECKPOINT_VERSION - 1,
+    version: versionOf(partition, noise.length + shown.length),
     recordFormat: forest.recordFormat,
     recordBytes: forest.recordBytes,
     engineId: lineage.engineId,
@@ -63,13 +74,24 @@ export function takeSnapshot(partition: Partition, lineage: Lineage, offset: num
     dictionaryBytes: dictionary.length,
     histogramBytes: histograms.length,
     controlNext: BigInt(partition.control.next),
+    noiseBytes: noise.length,
+    shownBytes: shown.length,
+    unsuited: partition.noise.unsuitedPairs(),
   });
-  return { offset, manifest, dictionary, histograms, records };
+  return { offset, manifest, dictionary, histograms, noise, shown, records };
 }
 
-/** SHA-256 over everything that the next sample's score depends on, and the counters. Not over who wrote it. */
+function versionOf({ control }: Partition, noiseBytes: number): number {
+  if (noiseBytes > 0) return CHECKPOINT_VERSION;
+  return control.next > 0 ? WITH_CONTROL : WITH_HISTOGRAMS;
+}
+
+/**
+ * SHA-256 over everything that the next sample's score depends on, and the counters. Not over who wrote it, nor over what
+ * is shown, which depends on the rules of the settings too.
+ */
 export function stateHash(snapshot: Snapshot): Uint8Array {
-  const { manifest, dictionary, histograms, records } = snapshot;
+  const { manifest, dictionary, histograms, noise, records } = snapshot;
   const control = manifest.controlNext === 0n ? [] : [Number(manifest.controlNext)];
   const fields = [
     Number(manifest.offset),
@@ -88,6 +110,7 @@ export function stateHash(snapshot: Snapshot): Uint8Array {
     .update(Buffer.from(header.buffer))
     .update(dictionary)
     .update(histograms)
+    .update(noise)
     .update(records)
     .digest();
 }
@@ -114,7 +137,8 @@ export async function writeChunks(
   snapshot: Snapshot,
 ): Promise<() => Promise<void>> {
   const { manifest } = snapshot;
-  const whole = Buffer.concat([snapshot.dictionary, snapshot.histograms, snapshot.records]);
+  const { dictionary, histograms, noise, shown, records } = snapshot;
+  const whole = Buffer.concat([dictionary, histograms, noise, shown, records]);
   const prefix = prefixOf(manifest.partition, snapshot.offset);
   for (let from = 0; from < whole.length; from += CHUNK_BYTES) {
     const bytes = whole.subarray(from, from + CHUNK_BYTES);
@@ -241,22 +265,29 @@ export async function readChunks(
   return Buffer.concat(chunks);
 }
 
-/** The three sections of a checkpoint's bytes, as views of them. */
+/** The sections of a checkpoint's bytes, as views of them. */
 export function sectionsOf(
   manifest: Checkpoint,
   whole: Buffer,
-): Pick<Snapshot, 'dictionary' | 'histograms' | 'records'> {
-  const recordsAt = manifest.dictionaryBytes + manifest.histogramBytes;
-  const dictionary = whole.subarray(0, manifest.dictionaryBytes);
-  const histograms = whole.subarray(manifest.dictionaryBytes, recordsAt);
-  const records = whole.subarray(recordsAt);
+): Pick<Snapshot, 'dictionary' | 'histograms' | 'noise' | 'shown' | 'records'> {
+  const { dictionaryBytes, histogramBytes, noiseBytes, shownBytes } = manifest;
+  let at = 0;
+  const take = (bytes: number) => {
+    at += bytes;
+    return whole.subarray(at - bytes, at);
+  };
+  const dictionary = take(dictionaryBytes);
+  const histograms = take(histogramBytes);
+  const noise = take(noiseBytes);
+  const shown = take(shownBytes);
+  const records = whole.subarray(at);
   assert.equal(records.length, manifest.slotEnd * manifest.recordBytes);
-  return { dictionary, histograms, records };
+  return { dictionary, histograms, noise, shown, records };
 }
 
 function fill(partition: Partition, manifest: Checkpoint, whole: Buffer): void {
   const { slots, forest } = partition;
-  const { dictionary, histograms, records } = sectionsOf(manifest, whole);
+  const { dictionary, histograms, noise, shown, records } = sectionsOf(manifest, whole);
   for (const row of readDictionary(dictionary)) slots.restore(row.entry, row, row.announcement);
   slots.finishRestore(manifest.entryEnd, manifest.slotEnd);
   forest.restore(records);
@@ -266,6 +297,7 @@ function fill(partition: Partition, manifest: Checkpoint, whole: Buffer): void {
   partition.streamTimeMs = manifest.streamTimeMs;
   partition.nextSweepMs = manifest.nextSweepMs;
   partition.control.next = Number(manifest.controlNext);
+  partition.noise.restore(noise, shown, manifest.unsuited);
   partition.findFlagged();
 }
 

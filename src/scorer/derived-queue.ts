@@ -33,6 +33,10 @@ export class DerivedQueue {
     this.values[2 * at + 1] = 0x7ff00000;
   }
 
+  timestampMs(at: number): number {
+    return (this.timestamps[2 * at + 1]! | 0) * 4294967296 + this.timestamps[2 * at]!;
+  }
+
   clear(): void {
     this.count = 0;
   }

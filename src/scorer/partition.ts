@@ -19,7 +19,9 @@ import { ControlState } from './control-state.js';
 import { DerivedQueue } from './derived-queue.js';
 import { HistogramSampleReader } from './histogram-sample.js';
 import { Histograms } from './histograms.js';
+import { NoiseControl } from './noise-control.js';
 import { type Announcement, readRecord } from './readable-record.js';
+import { RunColumns } from './run-columns.js';
 import { scoringOf } from './scoring.js';
 import { NO_ENTRY, NO_SLOT, Slots } from './slots.js';
 import type { WasmForest } from './wasm-forest.js';
@@ -62,6 +64,7 @@ export class Partition {
   readonly slots: Slots;
   readonly histograms: Histograms;
   readonly control = new ControlState();
+  readonly noise: NoiseControl;
   readonly counts: Record<Outcome, number> = {
     applied: 0,
     duplicate: 0,
@@ -77,11 +80,7 @@ export class Partition {
   readonly flagged = new Set<number>();
   #hooks: PartitionHooks = { onPhase() {}, onOpened() {}, onRemoved() {} };
   readonly #entries: Uint32Array;
-  /** Columns of a batch: fingerprints, timestamps, values, start timestamps. */
-  readonly #scratch: { bytes: Uint8Array; words: Uint32Array }[];
-  /** The values and start timestamps among them. */
-  readonly #numbers: Float64Array;
-  readonly #starts: Uint32Array;
+  readonly #columns: RunColumns;
   readonly #timestamps: Uint32Array;
   readonly #values: Uint32Array;
   /** Values that histograms led to, until they are scored. */
@@ -92,12 +91,7 @@ export class Partition {
     this.forest = forest;
     this.slots = new Slots({ slotsMax, entriesMax: slotsMax * KNOWN_PER_SCORED });
     this.#entries = new Uint32Array(forest.batchMax);
-    this.#scratch = [0, 1, 2, 3].map(() => {
-      const bytes = new Uint8Array(8 * forest.batchMax);
-      return { bytes, words: new Uint32Array(bytes.buffer) };
-    });
-    this.#numbers = new Float64Array(this.#scratch[2]!.words.buffer);
-    this.#starts = this.#scratch[3]!.words;
+    this.#columns = new RunColumns(forest.batchMax);
     this.#derived = new DerivedQueue(3 * forest.batchMax);
     this.histograms = new Histograms({
       announcement: (entry) => this.slots.announcement(entry),
@@ -109,6 +103,9 @@ export class Partition {
       },
       markStale: (entry, timestampMs) => this.#derived.pushStale(entry, timestampMs),
     });
+    const { slots, control } = this;
+    const endAnomaly = (entry: number) => this.#endAnomaly(entry);
+    this.noise = new NoiseControl({ forest, slots, control, endAnomaly });
     this.#timestamps = wordsOf(forest.timestampBytes);
     this.#values = wordsOf(forest.valueBytes);
   }
@@ -125,7 +122,7 @@ export class Partition {
     for (const run of layout.runs) this.#applyRun(layout.bytes, run);
     for (const place of layout.histograms) this.#applyNative(layout.bytes, place);
     this.#scoreDerived();
-    for (const copy of control) this.control.apply(copy);
+    for (const copy of control) this.noise.apply(copy);
     if (this.streamTimeMs >= this.nextSweepMs) this.#sweep();
   }
 
@@ -164,6 +161,7 @@ export class Partition {
     }
     if (entry === NO_ENTRY) return; // full: its samples are counted as refused
     if (scoring !== undefined) this.forest.open(this.slots.slotOf(entry), scoring);
+    this.noise.opened(entry);
     this.#hooks.onOpened(entry);
   }
 
@@ -176,6 +174,7 @@ export class Partition {
       // Its type is known now, and it is not what its name suggested: what was learnt is of another quantity.
       this.#endAnomaly(entry);
       this.forest.open(slot, scoring);
+      this.noise.opened(entry);
     }
     this.slots.replaceAnnouncement(entry, bytes);
     this.histograms.announce(entry, announced);
@@ -184,25 +183,17 @@ export class Partition {
   #applyRun(bytes: Uint8Array, run: Run): void {
     for (let done = 0; done < run.count; ) {
       const count = Math.min(run.count - done, this.forest.batchMax);
-      const places = [run.fingerprintAt, run.timestampAt, run.valueAt, run.startAt];
-      for (const [column, place] of places.entries()) {
-        const scratch = this.#scratch[column]!.bytes;
-        if (place === undefined) scratch.fill(0, 0, 8 * count);
-        else scratch.set(bytes.subarray(place + 8 * done, place + 8 * (done + count)));
-      }
+      this.#columns.take(bytes, run, { from: done, count });
       this.#applyBatch(count);
       done += count;
     }
   }
 
-  /** The scratch columns: look each series up, put the scored ones side by side, score them in one call. */
+  /** The columns of the run: look each series up, put the scored ones side by side, score them in one call. */
   #applyBatch(count: number): void {
     const { slots, forest } = this;
-    const [fingerprints, timestamps, values] = this.#scratch.map(({ words }) => words) as [
-      Uint32Array,
-      Uint32Array,
-      Uint32Array,
-    ];
+    const { fingerprints, timestamps, values } = this.#columns;
+    const { noLearn } = this.noise;
     let used = 0;
     let unscored = 0;
     for (let i = 0; i < count; i++) {
@@ -222,6 +213,11 @@ export class Partition {
         this.#observeUnscored(entry, timestampMs, i);
         continue;
       }
+      if (noLearn.isActive && noLearn.isTurning(slot, timestampMs, this.streamTimeMs)) {
+        this.#observe(used);
+        used = 0;
+        noLearn.turn(slot);
+      }
       this.#entries[used] = entry;
       forest.slots[used] = slot;
       this.#timestamps[2 * used] = low;
@@ -231,24 +227,26 @@ export class Partition {
       used++;
     }
     this.counts.unscored += unscored;
-    const events = forest.observe(used);
-    for (let i = 0; i < used; i++) this.counts[OUTCOMES[forest.outcomes[i]!]!]++;
-    for (let event = 0; event < events; event++) this.#report(event);
-    forest.windows?.finish(used);
+    this.#observe(used);
     this.#scoreDerived();
   }
 
-  /** Row `i` of the scratch columns, of a series without a record: perhaps a histogram's bucket. */
+  /** The first `count` rows of the forest's columns, which are logged samples. */
+  #observe(count: number): void {
+    const { forest } = this;
+    const events = forest.observe(count);
+    for (let i = 0; i < count; i++) this.counts[OUTCOMES[forest.outcomes[i]!]!]++;
+    for (let event = 0; event < events; event++) this.#report(event);
+    forest.windows?.finish(count);
+  }
+
+  /** Row `i` of the columns, of a series without a record: perhaps a histogram's bucket. */
   #observeUnscored(entry: number, timestampMs: number, i: number): void {
-    const value = this.#numbers[i]!;
-    if (Number.isNaN(value)) {
-      const bits = this.#scratch[2]!.words;
-      const isStale = bits[2 * i] === 2 && bits[2 * i + 1] === 0x7ff00000;
-      if (isStale) this.histograms.observeStale(entry, timestampMs);
-      return;
-    }
-    const startMs = (this.#starts[2 * i + 1]! | 0) * 4294967296 + this.#starts[2 * i]!;
-    this.histograms.observeBucket(entry, timestampMs, value, startMs);
+    const columns = this.#columns;
+    const value = columns.number(i);
+    if (!Number.isNaN(value)) {
+      this.histograms.observeBucket(entry, timestampMs, value, columns.startMs(i));
+    } else if (columns.isStaleMarker(i)) this.histograms.observeStale(entry, timestampMs);
   }
 
   #applyNative(bytes: Uint8Array, place: { from: number; to: number }): void {
@@ -272,6 +270,7 @@ export class Partition {
   #releaseSlot(entry: number): void {
     this.#endAnomaly(entry);
     this.#hooks.onRemoved(entry);
+    this.noise.removed(entry);
     this.forest.clear(this.slots.slotOf(entry));
     this.slots.releaseSlot(entry);
   }
@@ -283,6 +282,7 @@ export class Partition {
     const entry = this.slots.add(fingerprint, announcement, options);
     if (entry === NO_ENTRY) return NO_ENTRY;
     this.forest.open(this.slots.slotOf(entry), 'gauge');
+    this.noise.opened(entry);
     this.#hooks.onOpened(entry);
     return entry;
   }
@@ -291,12 +291,20 @@ export class Partition {
   #scoreDerived(): void {
     const { forest, slots } = this;
     const queue = this.#derived;
+    const { noLearn } = this.noise;
     for (let done = 0; done < queue.count; ) {
-      const count = Math.min(queue.count - done, forest.batchMax);
-      for (let i = 0; i < count; i++) {
-        const entry = queue.entries[done + i]!;
-        this.#entries[i] = entry;
-        forest.slots[i] = slots.slotOf(entry);
+      const most = Math.min(queue.count - done, forest.batchMax);
+      let count = 0;
+      for (; count < most; count++) {
+        const entry = queue.entries[done + count]!;
+        const slot = slots.slotOf(entry);
+        const atMs = queue.timestampMs(done + count);
+        if (noLearn.isActive && noLearn.isTurning(slot, atMs, this.streamTimeMs)) {
+          if (count > 0) break;
+          noLearn.turn(slot);
+        }
+        this.#entries[count] = entry;
+        forest.slots[count] = slot;
       }
       const [from, to] = [2 * done, 2 * (done + count)];
       this.#timestamps.set(queue.timestamps.subarray(from, to));
@@ -345,6 +353,7 @@ export class Partition {
     for (const entry of [...this.flagged].sort((a, b) => a - b)) {
       if (this.streamTimeMs - this.slots.seenAt(entry) > SILENCE_MS) this.#endAnomaly(entry);
     }
+    this.noise.sweep(this.streamTimeMs, isHour);
     if (isHour) this.#removeIdle(SERIES_IDLE_MS);
   }
 
@@ -378,6 +387,7 @@ export class Partition {
       this.#endAnomaly(entry);
       this.#hooks.onRemoved(entry);
       this.histograms.remove(entry);
+      this.noise.removed(entry);
       const slot = this.slots.slotOf(entry);
       if (slot !== NO_SLOT) this.forest.clear(slot);
     }

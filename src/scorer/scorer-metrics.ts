@@ -142,17 +142,37 @@ function observePartitions(metrics: Metrics, view: ScorerView): void {
 function observeSeries(metrics: Metrics, view: ScorerView): void {
   metrics.observe(
     'gauge',
-    { name: 'treeline_series', help: 'Series known, by state', labels: ['state'] },
+    {
+      name: 'treeline_series',
+      help: 'Series known, by state; constant: scored, but it has never moved, as of the last full hour',
+      labels: ['state'],
+    },
     () => {
-      let [scored, known] = [0, 0];
+      let [scored, known, unsuited, constant] = [0, 0, 0, 0];
       for (const { partition } of view.owned()) {
         scored += partition.slots.scored;
         known += partition.slots.count;
+        unsuited += partition.noise.unsuited.size;
+        constant += partition.noise.constants;
       }
       return [
-        { labels: { state: 'scored' }, value: scored },
+        { labels: { state: 'scored' }, value: Math.max(0, scored - unsuited - constant) },
+        { labels: { state: 'constant' }, value: constant },
+        { labels: { state: 'unsuited' }, value: unsuited },
         { labels: { state: 'unscored' }, value: known - scored },
       ];
+    },
+  );
+  metrics.observe(
+    'gauge',
+    {
+      name: 'treeline_no_learn_series',
+      help: 'Series whose record is set aside, because a window says that nothing is to be learnt',
+    },
+    () => {
+      let count = 0;
+      for (const { partition } of view.owned()) count += partition.noise.noLearn.count;
+      return [{ labels: {}, value: count }];
     },
   );
   metrics.observe(

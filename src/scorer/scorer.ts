@@ -17,6 +17,7 @@ import { type Lineage, listCheckpoints, stateHash, takeSnapshot } from './checkp
 import { createControlTail } from './control-tail.js';
 import { type GaugeSettings, Gauges } from './gauges.js';
 import { type Loaded, type LoadParts, loadPartition } from './load.js';
+import type { NoiseRule } from './noise-rules.js';
 import type { Partition, PhaseChange } from './partition.js';
 import { type Owned, Saver } from './saver.js';
 import { observeOverlay, observeScorer } from './scorer-metrics.js';
@@ -47,6 +48,8 @@ export interface ScorerParts {
     poison?: 'stop' | 'quarantine';
     /** How long a flag waits for its verdict; absent where nothing checks a second time: then no verdict is read. */
     verdictWaitMs?: number;
+    /** Which anomalies are shown; the first that matches a series holds for it. None: all. */
+    rules?: readonly NoiseRule[];
   };
 }
 
@@ -77,6 +80,7 @@ export class Scorer {
   readonly #owned = new Map<number, Owned>();
   readonly #saver: Saver;
   readonly #control: TopicTail;
+  #rules: readonly NoiseRule[];
   #starting: Promise<Running> | undefined;
   #running: Running | undefined;
   #stopTimer: () => void = () => {};
@@ -85,6 +89,7 @@ export class Scorer {
     const { store, metrics, logger, clock, trim, settings } = parts;
     this.#parts = parts;
     this.#pace = parts.pace ?? REAL_PACE;
+    this.#rules = settings.rules ?? [];
     const tail = { log: parts.log, logger, metrics, pace: this.#pace };
     const { verdictWaitMs: waitMs } = settings;
     this.overlay =
@@ -155,6 +160,12 @@ export class Scorer {
   /** What a person should know although it is ready. */
   note(): string | undefined {
     return this.#running?.owned().length === 0 ? 'owns no partition' : undefined;
+  }
+
+  /** From now on; series that are known follow them within seconds. */
+  useRules(rules: readonly NoiseRule[]): void {
+    this.#rules = rules;
+    for (const { partition } of this.#owned.values()) void partition.noise.change(rules);
   }
 
   partitions(): Iterable<[number, Partition]> {
@@ -280,6 +291,7 @@ export class Scorer {
     }
     this.#owned.set(index, owned);
     this.overlay?.own(index, partition);
+    partition.noise.begin(this.#rules);
     this.gauges.adopt(index, partition);
     this.#control.own(index, () =>
       this.#running?.hasCaughtUp(index) ? partition.control.next : undefined,

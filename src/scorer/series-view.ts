@@ -6,6 +6,7 @@ import { fingerprintText, type Label, seriesText } from '../series.js';
 import type { Partition } from './partition.js';
 import { NO_ENTRY, NO_SLOT } from './slots.js';
 import type { VerdictOutcome } from './verdict-overlay.js';
+import type { Suitability } from './wasm-forest.js';
 
 export interface SeriesRow {
   fingerprint: string;
@@ -13,7 +14,7 @@ export interface SeriesRow {
   labels: Record<string, string>;
   type: string;
   partition: number;
-  state: 'warming' | 'active' | 'stale' | 'unscored';
+  state: 'warming' | 'active' | 'stale' | 'unsuited' | 'unscored';
   /** Samples learnt, and how many are needed before flags; only while warming. */
   progress?: { samples: number; needed: number; readyAt: string | null };
   reason?: string;
@@ -56,6 +57,16 @@ export interface SeriesPage {
 }
 
 const ENTRIES_PER_TURN = 2000;
+/** For people: why a series is called unsuited. */
+const UNSUITED: Record<Exclude<Suitability, 'suited'>, string> = {
+  clock:
+    'Its value is a time and rises as time does; only that it falls or stands still is flagged',
+  'only-grows':
+    'Whole numbers that only grow, by about the same each time: an id, or a counter without its type. Only that it ' +
+    'falls or stands still is flagged; a counter is scored by its rate when its type is known or its name ends in _total',
+  'never-moved':
+    'It has never moved, so there is nothing to learn; its first move is scored and may be flagged',
+};
 
 /** Up to `limit` matching series in the order of partitions and entries. Lets the event loop turn in between. */
 export async function pageOfSeries(
@@ -153,6 +164,9 @@ function rowOf(announced: SeriesInfo, { partition, index, entry, verdicts }: Pla
   }
   const view = forest.view(slot);
   row.state = view.stage;
+  const reason = whyUnsuited(view.unsuited, () => forest.suitability(slot));
+  if (reason !== undefined && view.stage === 'active')
+    Object.assign(row, { state: 'unsuited', reason });
   row.scoredAs = view.kind === 'gauge' ? 'value' : 'rate';
   if (view.stage === 'warming') {
     const left = (view.warmSamples - view.samples) * view.intervalMs;
@@ -197,6 +211,12 @@ function windowPoints({ slots, forest }: Partition, entry: number): WindowPoint[
     Object.assign(newest, { value: lastValue, score, expected, lower, upper });
   }
   return points;
+}
+
+/** A clock, or what only grows, is unsuited from when it is marked: until then it may be flagged. */
+function whyUnsuited(marked: Suitability, now: () => Suitability): string | undefined {
+  if (marked !== 'suited') return UNSUITED[marked];
+  return now() === 'never-moved' ? UNSUITED['never-moved'] : undefined;
 }
 
 function isDate(ms: number): boolean {

@@ -81,7 +81,8 @@ export class StateReader {
 
   bytes(size: number): Uint8Array {
     const at = this.#take(size);
-    return this.#bytes.slice(at, at + size);
+    // `slice` of a Buffer would hold all of it.
+    return new Uint8Array(this.#bytes.subarray(at, at + size));
   }
 
   #take(size: number): number {

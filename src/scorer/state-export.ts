@@ -16,7 +16,9 @@ import {
 } from './checkpoint.js';
 import { readDictionary } from './dictionary.js';
 import { decodeHistograms, renumberHistogram } from './histogram-state.js';
+import { readSetAside } from './no-learn.js';
 import { NO_ENTRY, NO_SLOT } from './slots.js';
+import { StateReader } from './state-bytes.js';
 import {
   ROW_DERIVED,
   ROW_LEFT_OUT,
@@ -24,6 +26,9 @@ import {
   type StateFileCounts,
   StateFileWriter,
 } from './state-file.js';
+
+/** Of a record: timestamp and value of the last sample taken in. */
+const GUARD_BYTES = 16;
 
 /** Who reads or writes records here. */
 export interface RecordLayout {
@@ -132,7 +137,7 @@ async function writePartition(
   { manifest, whole }: Saved,
   recordsBehind: number,
 ): Promise<void> {
-  const { dictionary, histograms: histogramBytes, records } = sectionsOf(manifest, whole);
+  const { dictionary, histograms: histogramBytes, noise, records } = sectionsOf(manifest, whole);
   await file.partition(
     create(StateFilePartitionSchema, { manifest: { ...manifest, chunk: [] }, recordsBehind }),
   );
@@ -141,6 +146,12 @@ async function writePartition(
   for (const entry of leftOut) flags[entry]! |= ROW_LEFT_OUT;
   for (const { derived } of histograms) {
     for (const entry of derived) if (entry !== NO_ENTRY) flags[entry]! |= ROW_DERIVED;
+  }
+  // What is learnt in a window without learning is no part of what was learnt; the guard before it is.
+  const aside =
+    noise.length === 0 ? [] : readSetAside(new StateReader(noise), manifest.recordBytes);
+  for (const [slot, record] of aside) {
+    records.set(record.subarray(GUARD_BYTES), slot * manifest.recordBytes + GUARD_BYTES);
   }
   const numbers = new Uint32Array(manifest.entryEnd);
   for (const { entry, low, high, slot, seen, announcement } of readDictionary(dictionary)) {

@@ -13,10 +13,10 @@ import { IMPORT_BYTES_MAX, SWEEP_MS } from '../limits.js';
 import type { Bounds, Log } from '../log/log.js';
 import type { StateStore } from '../state/state-store.js';
 import {
-  CHECKPOINT_VERSION,
   listCheckpoints,
   readManifest,
   type Snapshot,
+  WITH_HISTOGRAMS,
   writeChunks,
 } from './checkpoint.js';
 import { dictionaryRowBytes, encodeDictionaryRow } from './dictionary.js';
@@ -233,8 +233,8 @@ class TargetPartition {
     });
     const manifest = create(CheckpointSchema, {
       ...layout,
-      // Offsets of another log's control mean nothing here, so there is none.
-      version: CHECKPOINT_VERSION - 1,
+      // Offsets of another log's control mean nothing here, so there is none, and nothing that follows from it.
+      version: WITH_HISTOGRAMS,
       controlNext: 0n,
       partition,
       partitions: log.partitions,
@@ -249,6 +249,7 @@ class TargetPartition {
       dictionaryBytes: dictionary.length,
       histogramBytes: histograms.length,
     });
-    return { offset: high, manifest, dictionary, histograms, records: this.#records };
+    const [noise, shown] = [new Uint8Array(), new Uint8Array()];
+    return { offset: high, manifest, dictionary, histograms, noise, shown, records: this.#records };
   }
 }

@@ -5,6 +5,7 @@
 // before its first sample.
 
 import assert from 'node:assert/strict';
+import type { Description, ForestExports } from './forest-exports.js';
 import { Windows } from './windows.js';
 
 /**
@@ -15,6 +16,9 @@ export type SeriesStage = 'warming' | 'active' | 'stale';
 export const OUTCOMES = ['applied', 'duplicate', 'conflict', 'late'] as const;
 export const PHASES = ['none', 'onset', 'peak', 'end'] as const;
 export const CAUSES = ['none', 'novelty', 'magnitude', 'quiet'] as const;
+/** Why nothing is to be learnt from a series; `never-moved` is scored all the same. */
+export const SUITABILITIES = ['suited', 'clock', 'only-grows', 'never-moved'] as const;
+export type Suitability = (typeof SUITABILITIES)[number];
 
 export interface SeriesView {
   kind: SeriesKind;
@@ -41,26 +45,46 @@ export interface SeriesView {
   expected: number;
   lower: number;
   upper: number;
+  /** Why nothing is shown of it, as it was marked. */
+  unsuited: Suitability;
 }
 
+/** What a sample must be for its anomaly to be shown. */
+export interface ShownRule {
+  side: 'above' | 'below' | 'both';
+  /** Distance from what was expected: at least so much, and so much of what was expected. */
+  minDeviation: number;
+  minRelativeDeviation: number;
+  /** `needed` of the last `among` samples, at most 32; an open anomaly goes on by any one. */
+  needed: number;
+  among: number;
+  /** The score must be higher. */
+  threshold: number;
+  isIgnored: boolean;
+}
+
+/** Deviations that are not shown, up to these: in the series' own unit, and in halves of the band. */
+export interface Dismissal {
+  above: number;
+  below: number;
+  bandsAbove: number;
+  bandsBelow: number;
+  /** Nor that it is too quiet. */
+  isQuietFalse: boolean;
+}
+
+const SIDES = { above: 1, below: 2, both: 3 } as const;
 const KINDS: readonly SeriesKind[] = ['gauge', 'counter', 'guessed-counter'];
 const PAGE_BYTES = 65536;
 /** Tables and columns below the records; checked against the module below. */
 const FIXED_BYTES_MAX = 256 * 1024;
-/** A record may not be larger than this; the module says how large it is. */
+/** A record and what lies beside it may not be larger than this; the module says how large they are. */
 const RECORD_BYTES_MAX = 832;
+const BESIDE_BYTES_MAX = 65;
+/** Of what lies beside a record, what a checkpoint keeps: the anomaly that is shown. */
+export const SHOWN_BYTES = 25;
 /** As asconfig.json declares it. */
 const PAGES_MAX = 65536;
-
-interface ForestExports extends WebAssembly.Exports {
-  plant(seed: number, seriesMax: number): void;
-  useZone(count: number): void;
-  open(slot: number, kind: number): void;
-  clear(slot: number): void;
-  endAnomaly(slot: number): number;
-  observe(count: number): number;
-  describe(slot: number): void;
-}
 
 export interface ForestSettings {
   seriesMax: number;
@@ -74,6 +98,8 @@ export class WasmForest {
   readonly batchMax: number;
   readonly recordBytes: number;
   readonly recordFormat: number;
+  /** Was any slot ever given a rule? */
+  hasRules = false;
 
   /**
    * Input columns; the byte ones hold 64-bit little-endian numbers, which spares a BigInt and
@@ -110,6 +136,7 @@ export class WasmForest {
   readonly #seriesMax: number;
   readonly #recordsAt: number;
   readonly #description: Float64Array;
+  readonly #setAside: Uint8Array;
   /** One more than the highest slot that may hold anything but zeros. */
   #slotEnd = 0;
 
@@ -117,7 +144,8 @@ export class WasmForest {
   constructor(module: WebAssembly.Module, settings: ForestSettings) {
     const { seriesMax, seed, zone } = settings;
     assert(Number.isInteger(seriesMax) && seriesMax > 0, `seriesMax is ${seriesMax}`);
-    const pages = Math.ceil((FIXED_BYTES_MAX + seriesMax * RECORD_BYTES_MAX) / PAGE_BYTES);
+    const bytes = FIXED_BYTES_MAX + seriesMax * (RECORD_BYTES_MAX + BESIDE_BYTES_MAX);
+    const pages = Math.ceil(bytes / PAGE_BYTES);
     assert(pages <= PAGES_MAX, `${seriesMax} series do not fit into one memory`);
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const env = { memory: this.#memory, abort };
@@ -128,6 +156,7 @@ export class WasmForest {
     this.recordFormat = this.#constant('RECORD_FORMAT');
     this.#recordsAt = this.#constant('RECORDS');
     assert(this.recordBytes <= RECORD_BYTES_MAX && this.#recordsAt <= FIXED_BYTES_MAX);
+    assert(this.#constant('LIFE_BYTES') < BESIDE_BYTES_MAX);
 
     const { buffer } = this.#memory;
     const count = this.batchMax;
@@ -148,8 +177,9 @@ export class WasmForest {
     this.eventCauses = new Uint8Array(buffer, at('EVENT_CAUSES'), count);
     this.eventOnsets = new BigInt64Array(buffer, at('EVENT_ONSETS'), count);
     this.eventTimestamps = new BigInt64Array(buffer, at('EVENT_TIMESTAMPS'), count);
-    this.#description = new Float64Array(buffer, at('DESCRIPTION'), 14);
+    this.#description = new Float64Array(buffer, at('DESCRIPTION'), 15);
     this.windows = settings.hasWindows === true ? new Windows(this) : undefined;
+    this.#setAside = new Uint8Array(buffer, at('SET_ASIDE'), this.recordBytes);
     this.#module.plant(seed, seriesMax);
     if (zone === undefined) return;
     new Int32Array(buffer, at('ZONE'), zone.length).set(zone);
@@ -189,7 +219,7 @@ export class WasmForest {
     this.#module.describe(slot);
     const [kind, isStale, samples, warmSamples, lastTimestampMs, lastValue, octaves, ...rest] = this
       .#description as unknown as Description;
-    const [score, onsetMs, peakScore, expected, lower, upper, cause] = rest;
+    const [score, onsetMs, peakScore, expected, lower, upper, cause, unsuited] = rest;
     return {
       kind: KINDS[kind - 1]!,
       stage: isStale ? 'stale' : samples < warmSamples ? 'warming' : 'active',
@@ -206,7 +236,90 @@ export class WasmForest {
       lower,
       upper,
       cause: CAUSES[cause]!,
+      unsuited: SUITABILITIES[unsuited]!,
     };
+  }
+
+  /** Writes rule `index`, from 1 on; slots that have it follow it from their next sample on. */
+  writeRule(index: number, rule: ShownRule): void {
+    const { minDeviation, minRelativeDeviation, threshold, needed, among } = rule;
+    const sides = SIDES[rule.side];
+    this.#module.writeRule(
+      index,
+      minDeviation,
+      minRelativeDeviation,
+      threshold,
+      sides,
+      needed,
+      among,
+      Number(rule.isIgnored),
+    );
+  }
+
+  /** From now on what is shown of the series follows this rule; what it scores and learns does not change. */
+  assignRule(slot: number, index: number): void {
+    this.hasRules = true;
+    this.#module.assignRule(slot, index);
+  }
+
+  /** 0 when none was ever assigned: every score above 1 is shown. */
+  ruleOf(slot: number): number {
+    return this.#module.ruleOf(slot);
+  }
+
+  /** The slot must have a rule, here and below. */
+  dismiss(slot: number, dismissal: Dismissal): void {
+    const { above, below, bandsAbove, bandsBelow, isQuietFalse } = dismissal;
+    this.#module.dismiss(slot, above, below, bandsAbove, bandsBelow, Number(isQuietFalse));
+  }
+
+  markUnsuited(slot: number, why: Suitability): void {
+    this.#module.markUnsuited(slot, SUITABILITIES.indexOf(why));
+  }
+
+  /** Is what is shown of it something else than what its record knows? */
+  differs(slot: number): boolean {
+    return this.#module.differs(slot) !== 0;
+  }
+
+  /** The anomaly that is shown of it, SHOWN_BYTES that can be set: a view. */
+  shown(slot: number): Uint8Array {
+    return new Uint8Array(this.#memory.buffer, this.#module.lifeOf(slot), SHOWN_BYTES);
+  }
+
+  /** What its record says now. */
+  suitability(slot: number): Suitability {
+    return SUITABILITIES[this.#module.suitability(slot)]!;
+  }
+
+  /** How far the series is from its usual level. */
+  shift(slot: number): number {
+    return this.#module.shift(slot);
+  }
+
+  /** The level that is `shift` from the usual one is the usual one from now on. */
+  acceptShift(slot: number, shift: number): void {
+    this.#module.acceptShift(slot, shift);
+  }
+
+  undoShift(slot: number, shift: number): void {
+    this.#module.undoShift(slot, shift);
+  }
+
+  /** A copy of the slot's record. */
+  record(slot: number): Uint8Array {
+    assert(slot < this.#seriesMax);
+    const from = this.#recordsAt + slot * this.recordBytes;
+    return new Uint8Array(this.#memory.buffer, from, this.recordBytes).slice();
+  }
+
+  /**
+   * Puts a record back that `record` gave, with the guard and the open anomaly of the one that is
+   * there. False when the series has begun anew as another kind: then nothing changes.
+   */
+  resume(slot: number, record: Uint8Array): boolean {
+    this.#setAside.set(record);
+    return this.#module.resume(slot) !== 0;
   }
 
   /** NaN before the first sample. */
@@ -236,24 +349,6 @@ export class WasmForest {
     return constant.value as number;
   }
 }
-
-/** DESCRIPTION of the module, in its order. */
-type Description = [
-  kind: number,
-  isStale: number,
-  samples: number,
-  warmSamples: number,
-  lastTimestampMs: number,
-  lastValue: number,
-  octaves: number,
-  score: number,
-  onsetMs: number,
-  peakScore: number,
-  expected: number,
-  lower: number,
-  upper: number,
-  cause: number,
-];
 
 /**
  * An assert of the module failed: a programmer error. Text and file name are pointers into it, so
