@@ -4,6 +4,7 @@ import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
 import type { SeriesSource } from './api/rest-series.js';
 import { addDetectionStep, noiseRulesOf } from './compose-detection.js';
+import { detectorSetOf } from './compose-detectors.js';
 import { suspectSettings } from './compose-suspects.js';
 import { durationMs, sizeBytes } from './config.js';
 import { memoryAllowance, seriesCeiling } from './memory-limit.js';
@@ -30,7 +31,9 @@ export async function createScorer(site: Site): Promise<Scorer> {
   const seriesMax = await seriesMaxOf(site, store);
   const { hasWindows, verdicts } = suspectSettings(settings);
   const planted = { seed: FOREST_SEED, zone, hasWindows };
+  const detectors = detectorSetOf(settings);
   const scorer = new Scorer({
+    ...(detectors !== undefined && { detectors }),
     log,
     store,
     createForest: (seriesMax) => new WasmForest(forest.module, { seriesMax, ...planted }),

@@ -37,6 +37,7 @@ function queriesOf({ sources }: Settings): SourceQuery[] {
     name: sourceName(source, index),
     query: source.query,
     everyMs: durationMs(source.every),
+    ...(source.timeout !== undefined && { answerMs: durationMs(source.timeout) }),
     tenant: source.tenant ?? ONLY_TENANT,
     api: openPrometheusApi(source.prometheus, authorizationOf(source)),
   }));

@@ -2,6 +2,7 @@
 // to it here; no role reads a setting, knows an adapter or meets another role.
 
 import { addApi } from './compose-api.js';
+import { addPodRoutes } from './compose-detectors.js';
 import { addOutputs } from './compose-outputs.js';
 import { addReceiver } from './compose-receiver.js';
 import { addSeriesRoutes, createScorer } from './compose-scorer.js';
@@ -85,7 +86,7 @@ async function compose(
   if (settings.roles.includes('api')) await addApi(site, scorer);
   else if (scorer !== undefined) await addSeriesRoutes(site, scorer);
   for (const one of listeners.all) healthRoutes(one, site.checks);
-  scrapeRoutes(listeners.metrics, metrics, scorer?.gauges);
+  scrapeRoutes(listeners.metrics, metrics, scorer?.gauges, addPodRoutes(site, scorer));
   if (scorer !== undefined) {
     await addOutputs(site, scorer.gauges);
     await scorer.start();

@@ -26,6 +26,12 @@ const SourceEntry = Type.Object(
       default: '1m',
       description: 'How often it is asked',
     }),
+    timeout: Type.Optional(
+      Type.String({
+        pattern: '^[1-9][0-9]{0,7}(ms|s)$',
+        description: 'How long an answer may take; every, unless set, and at most 30s',
+      }),
+    ),
     tokenFile: file('File with a bearer token for that Prometheus'),
     username: file('User name of basic auth'),
     passwordFile: file('File with its password'),

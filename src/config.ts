@@ -7,12 +7,15 @@ import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { Auth, Tls } from './config-auth.js';
 import { Detection } from './config-detection.js';
+import { DetectorList } from './config-detectors.js';
 import { faultsOf, readFileInto, textValue } from './config-file.js';
+import { Ingest } from './config-ingest.js';
 import { Kafka } from './config-kafka.js';
 import { Redis, RemoteWriteTargets } from './config-outputs.js';
 import { SourceList } from './config-sources.js';
 import { OperatingError } from './errors.js';
-import { ALERTMANAGERS_MAX, RULES_MAX, SCORERS_MAX, SERIES_MAX } from './limits.js';
+import { ALERTMANAGERS_MAX, SCORERS_MAX } from './limits.js';
+import { readPodEnvironment } from './pod-service.js';
 import { rulesBroken } from './settings-rules.js';
 
 const strict = { additionalProperties: false };
@@ -25,9 +28,6 @@ const EMBEDDED_PARTITIONS = 4;
 const KAFKA_PARTITIONS = 64;
 
 export const ROLES = ['receiver', 'scorer', 'api'] as const;
-
-const Selectors = (description: string) =>
-  Type.Array(Type.String({ minLength: 1 }), { maxItems: RULES_MAX, default: [], description });
 
 const ownListener = (routes: string) =>
   Type.String({
@@ -97,46 +97,10 @@ export const Schema = Type.Object(
       },
       strict,
     ),
-    ingest: Type.Object(
-      {
-        partitionBy: Type.Array(Type.Array(Type.String({ minLength: 1 }), { minItems: 1 }), {
-          minItems: 1,
-          maxItems: 8,
-          default: [['namespace', 'pod'], ['instance']],
-          description: 'Label sets; the first whose labels are all present decides the partition',
-        }),
-        keep: Selectors('Series selectors; when there are any, all other series are left out'),
-        drop: Selectors('Series selectors; what they match is left out, also when kept'),
-        stripLabels: Type.Array(Type.String({ minLength: 1 }), {
-          maxItems: 16,
-          default: [],
-          description: 'Labels removed on arrival; they do not tell series apart',
-        }),
-        replicas: Type.Union([Type.Literal('off'), Type.Literal('elect')], {
-          default: 'off',
-          description: 'elect: of the replicas of a cluster one is listened to at a time',
-        }),
-        clusterLabel: Type.String({
-          minLength: 1,
-          default: 'cluster',
-          description: 'Label that says which cluster a replica belongs to',
-        }),
-        replicaLabel: Type.String({
-          minLength: 1,
-          default: '__replica__',
-          description: 'Label that tells replicas apart; removed from series that have both',
-        }),
-        maxSeries: Type.Integer({
-          minimum: 1,
-          maximum: SERIES_MAX,
-          default: 800_000,
-          description: 'Series scored at most, an equal share in each partition',
-        }),
-      },
-      strict,
-    ),
+    ingest: Ingest,
     sources: SourceList,
     detection: Detection,
+    detectors: DetectorList,
     gauges: Type.Object(
       {
         scores: Type.Union([Type.Literal('flagged'), Type.Literal('all')], {
@@ -148,10 +112,14 @@ export const Schema = Type.Object(
           default: '15m',
           description: 'How long a series keeps its gauges, at 0, after its anomaly closed',
         }),
-        profile: Type.Union([Type.Literal('default'), Type.Literal('vmanomaly')], {
-          default: 'default',
-          description: 'Whose names the gauges have',
-        }),
+        profile: Type.Union(
+          [Type.Literal('default'), Type.Literal('pod-service'), Type.Literal('vmanomaly')],
+          {
+            default: 'default',
+            description:
+              'Whose names the gauges have; pod-service: /metrics also shows anomaly_flag and anomaly_score of pods',
+          },
+        ),
       },
       strict,
     ),
@@ -326,6 +294,7 @@ export function readSettings(from: SettingSources): SourcedSettings {
     readTextInto(settings, row, { text, source, faults });
     sources.set(row.key, source);
   }
+  readPodEnvironment(settings, from.environment ?? {}, { rows: SETTINGS, sources, faults });
   const { log } = settings as Settings;
   if (log.kind === 'kafka' && sources.get('log.partitions') === 'default') {
     log.partitions = KAFKA_PARTITIONS;

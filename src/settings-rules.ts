@@ -5,6 +5,7 @@ import { isTimeZone } from './calendar.js';
 import type { Settings } from './config.js';
 import type { CredentialSettings } from './config-auth.js';
 import { needOf } from './config-detection.js';
+import { detectorRules } from './detector-rules.js';
 import { NOISE_SAMPLES_MAX, PARTITION_AND_STRIP_LABELS_MAX } from './limits.js';
 import { BadMatcher, parseSelector } from './matchers.js';
 import { outputRules } from './output-rules.js';
@@ -31,6 +32,7 @@ export function rulesBroken(settings: Settings): BrokenRule[] {
     ...sourceRules(settings),
     ...outputRules(settings),
     ...detectionRules(settings),
+    ...detectorRules(settings),
   ];
 }
 

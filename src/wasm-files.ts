@@ -7,7 +7,9 @@ export interface WasmFile {
   bytes: Uint8Array;
 }
 
-export function loadWasm(name: 'decode' | 'forest' | 'decode.debug' | 'forest.debug'): WasmFile {
+export function loadWasm(
+  name: 'decode' | 'forest' | 'entity' | 'decode.debug' | 'forest.debug',
+): WasmFile {
   const isCompiled = new URL('.', import.meta.url).pathname.endsWith('/dist/src/');
   const path = `${isCompiled ? '..' : '../dist'}/${name}.wasm`;
   const bytes = readFileSync(new URL(path, import.meta.url));

@@ -1,7 +1,7 @@
 // The point of it all: a distribution that changes while rate and mean stay is flagged, and a calm one is not.
 
 import { expect, test } from 'vitest';
-import type { PhaseChange } from '../src/scorer/partition.js';
+import type { PhaseChange } from '../src/scorer/phase-change.js';
 import { BEGIN, dayOf, partitionOf, record, STEP } from './histogram-scrapes.js';
 
 test('slower requests at the same rate and mean are flagged, and calm ones are not', () => {

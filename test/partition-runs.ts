@@ -16,7 +16,8 @@ import {
   writeCheckpoint,
 } from '../src/scorer/checkpoint.js';
 import type { NoiseRule } from '../src/scorer/noise-rules.js';
-import { Partition, type PhaseChange } from '../src/scorer/partition.js';
+import { Partition } from '../src/scorer/partition.js';
+import type { PhaseChange } from '../src/scorer/phase-change.js';
 import { WasmForest } from '../src/scorer/wasm-forest.js';
 import { loadWasm } from '../src/wasm-files.js';
 import { MemoryStore } from './memory-store.js';

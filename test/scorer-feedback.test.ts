@@ -4,7 +4,7 @@
 import { expect, test } from 'vitest';
 import { Cause } from '../src/gen/candidate_pb.js';
 import { FeedbackKind } from '../src/gen/control_pb.js';
-import type { PhaseChange } from '../src/scorer/partition.js';
+import type { PhaseChange } from '../src/scorer/phase-change.js';
 import { DAY, fingerprintOf, HOUR, MINUTE, MONDAY, PartitionRun } from './partition-runs.js';
 import { randomOf } from './random.js';
 

@@ -4,7 +4,8 @@
 import { OperatingError } from '../src/errors.js';
 import { type Candidate, Phase } from '../src/gen/candidate_pb.js';
 import { type Lineage, stateHash, takeSnapshot } from '../src/scorer/checkpoint.js';
-import { Partition, type PhaseChange } from '../src/scorer/partition.js';
+import { Partition } from '../src/scorer/partition.js';
+import type { PhaseChange } from '../src/scorer/phase-change.js';
 import type { WasmForest } from '../src/scorer/wasm-forest.js';
 import { SIM_RULES } from './sim-words.js';
 

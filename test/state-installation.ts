@@ -8,6 +8,7 @@ import type { Logger } from '../src/http-server.js';
 import type { Log } from '../src/log/log.js';
 import { createMetrics } from '../src/metrics.js';
 import { WasmDecoder } from '../src/receiver/wasm-decoder.js';
+import type { DetectorSet } from '../src/scorer/detectors.js';
 import { Scorer } from '../src/scorer/scorer.js';
 import { exportState, type RecordLayout } from '../src/scorer/state-export.js';
 import type { StateRow } from '../src/scorer/state-file.js';
@@ -44,11 +45,18 @@ export class Installation {
   readonly partitionBy: string[][];
   readonly #decoder: WasmDecoder;
   readonly #place: PlaceSeries;
+  readonly #detectors: DetectorSet | undefined;
 
   constructor(
     partitions: number,
-    options: { partitionBy?: string[][]; store?: StateStore; log?: Log } = {},
+    options: {
+      partitionBy?: string[][];
+      store?: StateStore;
+      log?: Log;
+      detectors?: DetectorSet;
+    } = {},
   ) {
+    this.#detectors = options.detectors;
     this.partitionBy = options.partitionBy ?? PARTITION_BY;
     this.log = options.log ?? new MemoryLog(partitions);
     this.store = options.store ?? new MemoryStore();
@@ -80,6 +88,7 @@ export class Installation {
   /** The scorer reads all that is logged, saves its state and stops. */
   async learn(): Promise<void> {
     const scorer = new Scorer({
+      ...(this.#detectors !== undefined && { detectors: this.#detectors }),
       log: this.log,
       store: this.store,
       createForest: (seriesMax) => new WasmForest(forest.module, { seriesMax, seed: 1 }),

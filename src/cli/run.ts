@@ -7,6 +7,7 @@ import { loadSettings, SETTINGS, type Settings } from '../config.js';
 import { OperatingError } from '../errors.js';
 import type { Logger } from '../http-server.js';
 import { createLogger } from '../logger.js';
+import { podEnvironment } from '../pod-service.js';
 import { version } from '../version.js';
 import { prometheusBlocks } from './blocks.js';
 import { type Options, sourcesOf } from './config.js';
@@ -19,6 +20,7 @@ export async function run(options: Options): Promise<void> {
   const { level, format } = settings.logging;
   const logger = createLogger({ level, format });
   warnOfUnknownVariables(logger);
+  for (const note of podEnvironment(process.env).notes) logger.warn({}, note);
   if (options['verifyReplay'] === true) {
     const { verifyReplay } = await import('./verify-replay.js');
     await verifyReplay(settings, logger);

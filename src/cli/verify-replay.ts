@@ -3,6 +3,7 @@
 // Equal means that the state is what an uninterrupted run would have learnt.
 
 import { createHash } from 'node:crypto';
+import { detectorSetOf } from '../compose-detectors.js';
 import { FOREST_SEED } from '../compose-scorer.js';
 import type { Settings } from '../config.js';
 import { OperatingError } from '../errors.js';
@@ -16,6 +17,7 @@ import {
   stateHash,
   takeSnapshot,
 } from '../scorer/checkpoint.js';
+import type { DetectorSet } from '../scorer/detectors.js';
 import { originOf } from '../scorer/origin.js';
 import { Partition } from '../scorer/partition.js';
 import { WasmForest } from '../scorer/wasm-forest.js';
@@ -49,8 +51,9 @@ async function verifyAll(
   const seriesMax = (await writtenCeiling(store)) ?? settings.ingest.maxSeries;
   const { poison } = settings.log;
   const zone = zoneChanges(settings.timezone);
+  const detectors = detectorSetOf(settings);
   for (let index = 0; index < log.partitions; index++) {
-    const site = { log, store, logger, seriesMax, poison, zone };
+    const site = { log, store, logger, seriesMax, poison, zone, detectors };
     const { text, isEqual } = await verify(index, site);
     process.stdout.write(`partition ${index}: ${text}\n`);
     if (!isEqual) different.push(index);
@@ -67,12 +70,13 @@ async function verify(
     seriesMax: number;
     poison: 'stop' | 'quarantine';
     zone: Int32Array | undefined;
+    detectors: DetectorSet | undefined;
   },
 ): Promise<{ text: string; isEqual: boolean }> {
-  const { log, store, logger, seriesMax, poison, zone } = site;
+  const { log, store, logger, seriesMax, poison, zone, detectors } = site;
   const forest = loadWasm('forest');
-  const empty = () =>
-    new Partition(new WasmForest(forest.module, { seriesMax, seed: FOREST_SEED, zone }), seriesMax);
+  const planted = { seriesMax, seed: FOREST_SEED, zone };
+  const empty = () => new Partition(new WasmForest(forest.module, planted), seriesMax, detectors);
   const lineage: Lineage = {
     logId: log.id,
     partition: index,

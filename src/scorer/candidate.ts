@@ -3,7 +3,8 @@
 
 import { create, toBinary } from '@bufbuild/protobuf';
 import { CandidateSchema, Cause, Phase, type Window, WindowSchema } from '../gen/candidate_pb.js';
-import type { Partition, PhaseChange } from './partition.js';
+import type { Partition } from './partition.js';
+import type { PhaseChange } from './phase-change.js';
 import { NO_SLOT } from './slots.js';
 
 export function encodeCandidate(

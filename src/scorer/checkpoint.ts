@@ -18,9 +18,9 @@ import { encodeDictionary, readDictionary } from './dictionary.js';
 import { OUTCOMES, type Partition } from './partition.js';
 
 /**
- * 2: with histograms. Version 1 is read as a state without any. 3: has come upon control. 4: with what follows from it, and
- * with what is shown and what is not suited. Each is written only where there is any of it, so that who has not used it
- * can go back to an older program.
+ * 2: with histograms. Version 1 is read as a state without any. 3: has come upon control. 4: with what follows from it, with
+ * what is shown and what is not suited, or with entities. Each is written only where there is any of it, so that who has not
+ * used it can go back to an older program.
  */
 export const CHECKPOINT_VERSION = 4;
 export const WITH_HISTOGRAMS = 2;
@@ -46,6 +46,7 @@ export interface Snapshot {
   /** Anomalies as they are shown, where rules show others than the records know. */
   shown: Uint8Array;
   records: Uint8Array;
+  entities: Uint8Array;
 }
 
 /** Copies the state between two records: nothing of it changes while it is written. */
@@ -56,8 +57,9 @@ export function takeSnapshot(partition: Partition, lineage: Lineage, offset: num
   const noise = partition.noise.encode();
   const shown = partition.noise.encodeShown();
   const records = forest.records(slots.slotEnd).slice();
+  const entities = partition.entities.encode();
   const manifest = create(CheckpointSchema, {
-    version: versionOf(partition, noise.length + shown.length),
+    version: versionOf(partition, noise.length + shown.length + entities.length),
     recordFormat: forest.recordFormat,
     recordBytes: forest.recordBytes,
     engineId: lineage.engineId,
@@ -77,8 +79,9 @@ export function takeSnapshot(partition: Partition, lineage: Lineage, offset: num
     noiseBytes: noise.length,
     shownBytes: shown.length,
     unsuited: partition.noise.unsuitedPairs(),
+    entityBytes: entities.length,
   });
-  return { offset, manifest, dictionary, histograms, noise, shown, records };
+  return { offset, manifest, dictionary, histograms, noise, shown, records, entities };
 }
 
 function versionOf({ control }: Partition, noiseBytes: number): number {
@@ -91,7 +94,7 @@ function versionOf({ control }: Partition, noiseBytes: number): number {
  * is shown, which depends on the rules of the settings too.
  */
 export function stateHash(snapshot: Snapshot): Uint8Array {
-  const { manifest, dictionary, histograms, noise, records } = snapshot;
+  const { manifest, dictionary, histograms, noise, records, entities } = snapshot;
   const control = manifest.controlNext === 0n ? [] : [Number(manifest.controlNext)];
   const fields = [
     Number(manifest.offset),
@@ -112,6 +115,7 @@ export function stateHash(snapshot: Snapshot): Uint8Array {
     .update(histograms)
     .update(noise)
     .update(records)
+    .update(entities)
     .digest();
 }
 
@@ -137,8 +141,8 @@ export async function writeChunks(
   snapshot: Snapshot,
 ): Promise<() => Promise<void>> {
   const { manifest } = snapshot;
-  const { dictionary, histograms, noise, shown, records } = snapshot;
-  const whole = Buffer.concat([dictionary, histograms, noise, shown, records]);
+  const { dictionary, histograms, noise, shown, records, entities } = snapshot;
+  const whole = Buffer.concat([dictionary, histograms, noise, shown, records, entities]);
   const prefix = prefixOf(manifest.partition, snapshot.offset);
   for (let from = 0; from < whole.length; from += CHUNK_BYTES) {
     const bytes = whole.subarray(from, from + CHUNK_BYTES);
@@ -269,7 +273,7 @@ export async function readChunks(
 export function sectionsOf(
   manifest: Checkpoint,
   whole: Buffer,
-): Pick<Snapshot, 'dictionary' | 'histograms' | 'noise' | 'shown' | 'records'> {
+): Pick<Snapshot, 'dictionary' | 'histograms' | 'noise' | 'shown' | 'records' | 'entities'> {
   const { dictionaryBytes, histogramBytes, noiseBytes, shownBytes } = manifest;
   let at = 0;
   const take = (bytes: number) => {
@@ -280,18 +284,20 @@ export function sectionsOf(
   const histograms = take(histogramBytes);
   const noise = take(noiseBytes);
   const shown = take(shownBytes);
-  const records = whole.subarray(at);
-  assert.equal(records.length, manifest.slotEnd * manifest.recordBytes);
-  return { dictionary, histograms, noise, shown, records };
+  const records = take(manifest.slotEnd * manifest.recordBytes);
+  const entities = whole.subarray(at);
+  assert.equal(entities.length, manifest.entityBytes);
+  return { dictionary, histograms, noise, shown, records, entities };
 }
 
 function fill(partition: Partition, manifest: Checkpoint, whole: Buffer): void {
   const { slots, forest } = partition;
-  const { dictionary, histograms, noise, shown, records } = sectionsOf(manifest, whole);
+  const { dictionary, histograms, noise, shown, records, entities } = sectionsOf(manifest, whole);
   for (const row of readDictionary(dictionary)) slots.restore(row.entry, row, row.announcement);
   slots.finishRestore(manifest.entryEnd, manifest.slotEnd);
   forest.restore(records);
   if (histograms.length > 0) partition.histograms.restore(histograms);
+  partition.entities.restore(entities);
   for (const outcome of OUTCOMES) partition.counts[outcome] = manifest.outcomes?.[outcome] ?? 0;
   partition.gapRecords = manifest.outcomes?.gapRecords ?? 0;
   partition.streamTimeMs = manifest.streamTimeMs;

@@ -51,3 +51,9 @@ export class DerivedQueue {
     return at;
   }
 }
+
+/** A column of 64-bit numbers as pairs of words. */
+export function wordsOf(bytes: Uint8Array): Uint32Array {
+  assert(bytes.byteOffset % 4 === 0);
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+}

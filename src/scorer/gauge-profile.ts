@@ -4,8 +4,9 @@
 // its labels, and `source_metric` is there, by which the receiver knows its own output.
 
 import type { Label } from '../series.js';
+import { ENTITY_METRIC } from './detectors.js';
 
-export type ProfileName = 'default' | 'vmanomaly';
+export type ProfileName = 'default' | 'pod-service' | 'vmanomaly';
 
 export type Measure = 'score' | 'flag' | 'value' | 'expected' | 'lower' | 'upper';
 
@@ -20,29 +21,33 @@ export const DETECTOR = 'series';
 
 const SCORE = 'Score of the newest sample; 1 is the alert threshold';
 
+const DEFAULT: GaugeProfile = {
+  gauges: [
+    { name: 'anomaly_score', help: SCORE, measure: 'score' },
+    { name: 'anomaly_flag', help: '1 while an anomaly is open', measure: 'flag' },
+    {
+      name: 'anomaly_expected',
+      help: 'Value expected for the newest sample',
+      measure: 'expected',
+    },
+    {
+      name: 'anomaly_expected_lower',
+      help: 'Lower edge of the expected band',
+      measure: 'lower',
+    },
+    {
+      name: 'anomaly_expected_upper',
+      help: 'Upper edge of the expected band',
+      measure: 'upper',
+    },
+  ],
+  labelsOf: gaugeLabelsOf,
+};
+
 export const PROFILES: Record<ProfileName, GaugeProfile> = {
-  default: {
-    gauges: [
-      { name: 'anomaly_score', help: SCORE, measure: 'score' },
-      { name: 'anomaly_flag', help: '1 while an anomaly is open', measure: 'flag' },
-      {
-        name: 'anomaly_expected',
-        help: 'Value expected for the newest sample',
-        measure: 'expected',
-      },
-      {
-        name: 'anomaly_expected_lower',
-        help: 'Lower edge of the expected band',
-        measure: 'lower',
-      },
-      {
-        name: 'anomaly_expected_upper',
-        help: 'Upper edge of the expected band',
-        measure: 'upper',
-      },
-    ],
-    labelsOf: gaugeLabelsOf,
-  },
+  default: DEFAULT,
+  // What it changes is in /metrics (src/detect.ts).
+  'pod-service': DEFAULT,
   vmanomaly: {
     gauges: [
       { name: 'anomaly_score', help: SCORE, measure: 'score' },
@@ -65,6 +70,9 @@ export const PROFILES: Record<ProfileName, GaugeProfile> = {
 
 /** The source's labels, its metric as `source_metric`, and the detector; a source's own `detector` keeps its value. */
 export function gaugeLabelsOf(labels: readonly Label[]): Label[] {
+  // An entity has no metric of its own, and its labels are ours.
+  const isEntity = labels.some(({ name, value }) => name === '__name__' && value === ENTITY_METRIC);
+  if (isEntity) return labels.filter(({ name }) => name !== '__name__');
   const ours = labels.map(({ name, value }) => {
     if (name === '__name__') return { name: 'source_metric', value };
     return name === 'detector' ? { name: 'exported_detector', value } : { name, value };

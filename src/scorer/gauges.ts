@@ -4,6 +4,7 @@
 
 import { GAUGE_SERIES_MAX, RATE_GROUPS_MAX } from '../limits.js';
 import type { Label } from '../series.js';
+import { ENTITY_METRIC } from './detectors.js';
 import {
   DETECTOR,
   type GaugeProfile,
@@ -11,7 +12,8 @@ import {
   PROFILES,
   type ProfileName,
 } from './gauge-profile.js';
-import type { Partition, PhaseChange } from './partition.js';
+import type { Partition } from './partition.js';
+import type { PhaseChange } from './phase-change.js';
 import { NO_SLOT } from './slots.js';
 import { EVERY_FLAG_UP, type FlagView } from './verdict-overlay.js';
 
@@ -51,6 +53,7 @@ interface Shown {
 }
 
 interface Group {
+  detector: string;
   tenant: string;
   namespace: string;
   job: string;
@@ -58,7 +61,7 @@ interface Group {
   flagged: number;
 }
 
-type GroupNames = Pick<Group, 'tenant' | 'namespace' | 'job'>;
+type GroupNames = Pick<Group, 'detector' | 'tenant' | 'namespace' | 'job'>;
 
 interface Part {
   partition: Partition;
@@ -115,6 +118,7 @@ export class Gauges {
     if (partition.slots.slotOf(entry) === NO_SLOT) return;
     const labels = partition.labels(entry);
     const group = this.#groupOf({
+      detector: detectorOf(labels),
       tenant: partition.tenant(entry),
       namespace: labelValue(labels, 'namespace'),
       job: labelValue(labels, 'job'),
@@ -177,11 +181,11 @@ export class Gauges {
     slice += '# TYPE anomaly_rate gauge\n';
     const down = this.#down();
     for (const group of this.#groups.values()) {
-      const { tenant, namespace, job, series } = group;
+      const { detector, tenant, namespace, job, series } = group;
       if (tenant !== scrape.tenant) continue;
       const flagged = group.flagged - (down.get(group) ?? 0);
       const labels = [
-        { name: 'detector', value: DETECTOR },
+        { name: 'detector', value: detector },
         { name: 'namespace', value: namespace },
         { name: 'job', value: job },
       ];
@@ -288,6 +292,11 @@ export class Gauges {
   }
 }
 
+function detectorOf(labels: readonly Label[]): string {
+  const isEntity = labelValue(labels, '__name__') === ENTITY_METRIC;
+  return isEntity ? labelValue(labels, 'detector') : DETECTOR;
+}
+
 /** `{a="1",b="2"}`; names outside the classic alphabet quoted, or escaped so that no two become one. */
 function render(labels: readonly Label[], isUtf8: boolean): string {
   const pairs = labels
@@ -331,6 +340,6 @@ function labelValue(labels: readonly Label[], name: string): string {
   return labels.find((label) => label.name === name)?.value ?? '';
 }
 
-function groupKey({ tenant, namespace, job }: GroupNames): string {
-  return JSON.stringify([tenant, namespace, job]);
+function groupKey({ detector, tenant, namespace, job }: GroupNames): string {
+  return JSON.stringify([detector, tenant, namespace, job]);
 }

@@ -15,6 +15,7 @@ import {
   listCheckpoints,
   restoreCheckpoint,
 } from './checkpoint.js';
+import type { DetectorSet } from './detectors.js';
 import { Partition } from './partition.js';
 import { forgetWindows, readWindows } from './saved-windows.js';
 import type { WasmForest } from './wasm-forest.js';
@@ -27,6 +28,7 @@ export interface LoadParts {
   logger: Logger;
   pace: Pace;
   seriesMax: number;
+  detectors?: DetectorSet;
 }
 
 export interface Loaded {
@@ -45,10 +47,10 @@ export async function loadPartition(
   lineage: Lineage,
   signal: AbortSignal,
 ): Promise<Loaded | undefined> {
-  const { store, logger, createForest, seriesMax } = parts;
+  const { store, logger, createForest, seriesMax, detectors } = parts;
   const bounds = await boundsOfLog(parts, lineage, signal);
   if (signal.aborted) return undefined;
-  const partition = new Partition(createForest(seriesMax), seriesMax);
+  const partition = new Partition(createForest(seriesMax), seriesMax, detectors);
   const options = { lineage, high: bounds.high, logger };
   const manifest = await restoreCheckpoint(store, partition, options);
   const { windows } = partition.forest;

@@ -16,10 +16,13 @@ import {
 import type { Run } from '../sample-block.js';
 import type { Label } from '../series.js';
 import { ControlState } from './control-state.js';
-import { DerivedQueue } from './derived-queue.js';
+import { DerivedQueue, wordsOf } from './derived-queue.js';
+import type { DetectorSet } from './detectors.js';
+import { Entities } from './entities.js';
 import { HistogramSampleReader } from './histogram-sample.js';
 import { Histograms } from './histograms.js';
 import { NoiseControl } from './noise-control.js';
+import type { PartitionHooks } from './phase-change.js';
 import { type Announcement, readRecord } from './readable-record.js';
 import { RunColumns } from './run-columns.js';
 import { scoringOf } from './scoring.js';
@@ -36,26 +39,6 @@ export const OUTCOMES = [
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
-/** A phase of an anomaly that the last applied record led to. */
-export interface PhaseChange {
-  entry: number;
-  phase: 'onset' | 'peak' | 'end';
-  cause: 'none' | 'novelty' | 'magnitude' | 'quiet';
-  timestampMs: number;
-  onsetMs: number;
-  value: number;
-  score: number;
-  expected: number;
-  lower: number;
-  upper: number;
-}
-
-export interface PartitionHooks {
-  onPhase(change: PhaseChange): void;
-  onOpened(entry: number): void;
-  onRemoved(entry: number): void;
-}
-
 const PHASES = ['none', 'onset', 'peak', 'end'] as const;
 const CAUSES = ['none', 'novelty', 'magnitude', 'quiet'] as const;
 
@@ -63,6 +46,7 @@ export class Partition {
   readonly forest: WasmForest;
   readonly slots: Slots;
   readonly histograms: Histograms;
+  readonly entities: Entities;
   readonly control = new ControlState();
   readonly noise: NoiseControl;
   readonly counts: Record<Outcome, number> = {
@@ -87,7 +71,7 @@ export class Partition {
   readonly #derived: DerivedQueue;
   readonly #native = new HistogramSampleReader();
 
-  constructor(forest: WasmForest, slotsMax: number) {
+  constructor(forest: WasmForest, slotsMax: number, detectors?: DetectorSet) {
     this.forest = forest;
     this.slots = new Slots({ slotsMax, entriesMax: slotsMax * KNOWN_PER_SCORED });
     this.#entries = new Uint32Array(forest.batchMax);
@@ -106,6 +90,12 @@ export class Partition {
     const { slots, control } = this;
     const endAnomaly = (entry: number) => this.#endAnomaly(entry);
     this.noise = new NoiseControl({ forest, slots, control, endAnomaly });
+    this.entities = new Entities(forest, detectors, {
+      slots: this.slots,
+      open: (fingerprint, announcement) => this.#openDerived(fingerprint, announcement),
+      endAnomaly: (entry) => this.#endAnomaly(entry),
+      streamTimeMs: () => this.streamTimeMs,
+    });
     this.#timestamps = wordsOf(forest.timestampBytes);
     this.#values = wordsOf(forest.valueBytes);
   }
@@ -238,6 +228,7 @@ export class Partition {
     for (let i = 0; i < count; i++) this.counts[OUTCOMES[forest.outcomes[i]!]!]++;
     for (let event = 0; event < events; event++) this.#report(event);
     forest.windows?.finish(count);
+    this.entities.gather(this.#entries, count);
   }
 
   /** Row `i` of the columns, of a series without a record: perhaps a histogram's bucket. */
@@ -289,8 +280,12 @@ export class Partition {
 
   /** Not counted: what the outcomes count are logged samples, and these are none. */
   #scoreDerived(): void {
+    this.#scoreQueue(this.#derived);
+    this.#scoreQueue(this.entities.queue);
+  }
+
+  #scoreQueue(queue: DerivedQueue): void {
     const { forest, slots } = this;
-    const queue = this.#derived;
     const { noLearn } = this.noise;
     for (let done = 0; done < queue.count; ) {
       const most = Math.min(queue.count - done, forest.batchMax);
@@ -312,6 +307,7 @@ export class Partition {
       const events = forest.observe(count);
       for (let event = 0; event < events; event++) this.#report(event);
       forest.windows?.finish(count);
+      this.entities.gather(this.#entries, count);
       done += count;
     }
     queue.clear();
@@ -388,14 +384,10 @@ export class Partition {
       this.#hooks.onRemoved(entry);
       this.histograms.remove(entry);
       this.noise.removed(entry);
+      this.entities.remove(entry);
       const slot = this.slots.slotOf(entry);
       if (slot !== NO_SLOT) this.forest.clear(slot);
     }
     this.slots.remove(idle);
   }
-}
-
-function wordsOf(bytes: Uint8Array): Uint32Array {
-  assert(bytes.byteOffset % 4 === 0);
-  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
 }

@@ -5,71 +5,25 @@
 
 import { OperatingError } from '../errors.js';
 import type { Window } from '../gen/candidate_pb.js';
-import type { Logger } from '../http-server.js';
 import { BATCH_WINDOWS_MAX } from '../limits.js';
-import type { Log } from '../log/log.js';
-import type { Metrics } from '../metrics.js';
 import { type Pace, REAL_PACE } from '../pace.js';
 import { type Running, runStage, type Stage } from '../stage.js';
-import type { StateStore } from '../state/state-store.js';
 import { encodeCandidate, windowOf } from './candidate.js';
 import { type Lineage, listCheckpoints, stateHash, takeSnapshot } from './checkpoint.js';
 import { createControlTail } from './control-tail.js';
-import { type GaugeSettings, Gauges } from './gauges.js';
+import { Gauges } from './gauges.js';
 import { type Loaded, type LoadParts, loadPartition } from './load.js';
 import type { NoiseRule } from './noise-rules.js';
-import type { Partition, PhaseChange } from './partition.js';
+import type { Partition } from './partition.js';
+import type { PhaseChange } from './phase-change.js';
 import { type Owned, Saver } from './saver.js';
 import { observeOverlay, observeScorer } from './scorer-metrics.js';
+import type { PartitionStatus, ScorerParts } from './scorer-parts.js';
 import type { TopicTail } from './topic-tail.js';
 import { VerdictOverlay } from './verdict-overlay.js';
-import type { WasmForest } from './wasm-forest.js';
 
 /** All scorers of one installation share the partitions out among themselves under this name. */
 export const SCORER_GROUP = 'scorer';
-
-export interface ScorerParts {
-  log: Log;
-  store: StateStore;
-  createForest: (seriesMax: number) => WasmForest;
-  engineId: Uint8Array;
-  metrics: Metrics;
-  logger: Logger;
-  clock: () => number;
-  pace?: Pace;
-  /** Deletes what retention no longer keeps; never called for records that no checkpoint covers. */
-  trim: (partition: number, keepFrom: number) => Promise<void>;
-  settings: {
-    seriesMax: number;
-    seed: number;
-    checkpointMs: number;
-    gauges: GaugeSettings;
-    /** What a record that cannot be read does: stops its partition (the default), or is left out and counted. */
-    poison?: 'stop' | 'quarantine';
-    /** How long a flag waits for its verdict; absent where nothing checks a second time: then no verdict is read. */
-    verdictWaitMs?: number;
-    /** Which anomalies are shown; the first that matches a series holds for it. None: all. */
-    rules?: readonly NoiseRule[];
-  };
-}
-
-export interface PartitionStatus {
-  partition: number;
-  offset: number;
-  /** Null while the log is away. */
-  high: number | null;
-  lag: number | null;
-  series: number;
-  scored: number;
-  streamTimeMs: number | null;
-  stateHash: string | null;
-  checkpoint: { offset: number; ageSeconds: number; stateHash: string } | null;
-  outcomes: Record<string, number>;
-  /** In the control log, after the newest record that the state knows. */
-  controlOffset: number;
-  /** Where and why it stands still; absent while it goes on. */
-  stopped?: { offset: number; reason: string };
-}
 
 export class Scorer {
   readonly gauges: Gauges;
@@ -277,9 +231,10 @@ export class Scorer {
   }
 
   #loadParts(): LoadParts {
-    const { log, store, createForest, metrics, logger, settings } = this.#parts;
+    const { log, store, createForest, metrics, logger, settings, detectors } = this.#parts;
     const { seriesMax } = settings;
-    return { log, store, createForest, metrics, logger, pace: this.#pace, seriesMax };
+    const parts = { log, store, createForest, metrics, logger, pace: this.#pace, seriesMax };
+    return detectors === undefined ? parts : { ...parts, detectors };
   }
 
   #adopt(index: number, { partition, from, hash, low, high }: Loaded): number {

@@ -3,6 +3,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { MetricType, type SeriesInfo, SeriesInfoSchema } from '../gen/sample_block_pb.js';
 import { fingerprintText, type Label, seriesText } from '../series.js';
+import { type EntityRow, entityFields } from './entity-view.js';
 import type { Partition } from './partition.js';
 import { NO_ENTRY, NO_SLOT } from './slots.js';
 import type { VerdictOutcome } from './verdict-overlay.js';
@@ -31,6 +32,8 @@ export interface SeriesRow {
   verdict?: VerdictOutcome;
   /** The newest values in equal steps, oldest first; of one series, where they are kept. */
   window?: WindowPoint[];
+  /** Of the distance of an entity: what is behind it. */
+  entity?: EntityRow;
 }
 
 export interface WindowPoint {
@@ -189,6 +192,7 @@ function rowOf(announced: SeriesInfo, { partition, index, entry, verdicts }: Pla
   if (Number.isFinite(view.expected)) {
     Object.assign(row, { expected: view.expected, lower: view.lower, upper: view.upper });
   }
+  Object.assign(row, entityFields(partition, entry));
   return row;
 }
 

@@ -14,6 +14,7 @@ import {
   readManifest,
   sectionsOf,
 } from './checkpoint.js';
+import { ENTITY_METRIC } from './detectors.js';
 import { readDictionary } from './dictionary.js';
 import { decodeHistograms, renumberHistogram } from './histogram-state.js';
 import { readSetAside } from './no-learn.js';
@@ -132,6 +133,11 @@ async function soundCheckpoint(
   );
 }
 
+/** The distance of an entity: made here, so that no receiver would give it that fingerprint. */
+function isDistance(announcement: Uint8Array): boolean {
+  return Buffer.from(announcement).includes(ENTITY_METRIC);
+}
+
 async function writePartition(
   file: StateFileWriter,
   { manifest, whole }: Saved,
@@ -157,6 +163,7 @@ async function writePartition(
   for (const { entry, low, high, slot, seen, announcement } of readDictionary(dictionary)) {
     const isScored = slot !== NO_SLOT;
     const from = slot * manifest.recordBytes;
+    if (isDistance(announcement)) flags[entry]! |= ROW_DERIVED;
     numbers[entry] = await file.row({
       low,
       high,

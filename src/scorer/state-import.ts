@@ -249,7 +249,12 @@ class TargetPartition {
       dictionaryBytes: dictionary.length,
       histogramBytes: histograms.length,
     });
-    const [noise, shown] = [new Uint8Array(), new Uint8Array()];
-    return { offset: high, manifest, dictionary, histograms, noise, shown, records: this.#records };
+    // Entities gather and learn anew; the series of their distances are rows like others.
+    const [noise, shown, entities] = [new Uint8Array(), new Uint8Array(), new Uint8Array()];
+    const records = this.#records;
+    return {
+      ...{ offset: high, manifest, dictionary, histograms },
+      ...{ noise, shown, records, entities },
+    };
   }
 }

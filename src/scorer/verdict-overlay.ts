@@ -12,7 +12,8 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { Judgement, type Verdict, VerdictSchema } from '../gen/verdict_pb.js';
 import { VERDICT_BYTES_MAX, VERDICTS_KNOWN_MAX, VERDICTS_READ_BACK } from '../limits.js';
 import { fingerprintText } from '../series.js';
-import type { Partition, PhaseChange } from './partition.js';
+import type { Partition } from './partition.js';
+import type { PhaseChange } from './phase-change.js';
 import { type TailParts, TopicTail } from './topic-tail.js';
 
 /** Who is asked whether a flag may be shown. */

@@ -210,6 +210,14 @@ export class WasmForest {
     this.windows?.clear(slot);
   }
 
+  /** What is known of one series becomes what is known of another. */
+  copy(from: number, to: number): void {
+    const end = (Math.max(from, to) + 1) * this.recordBytes;
+    const bytes = new Uint8Array(this.#memory.buffer, this.#recordsAt, end);
+    const at = from * this.recordBytes;
+    bytes.copyWithin(to * this.recordBytes, at, at + this.recordBytes);
+  }
+
   /** The series fell silent: true when an anomaly was open, which is closed now. */
   endAnomaly(slot: number): boolean {
     return this.#module.endAnomaly(slot) !== 0;

@@ -47,6 +47,8 @@ export interface SourceQuery {
   name: string;
   query: string;
   everyMs: number;
+  /** How long an answer may take; as long as until the next tick, unless set. */
+  answerMs?: number;
   tenant: string;
   api: PrometheusApi;
 }
@@ -144,7 +146,8 @@ async function pull(
   { taker, tick, signal }: { taker: Taker; tick: number; signal: AbortSignal },
 ): Promise<Pulled> {
   const { query, everyMs, api, name, tenant } = source;
-  const answerMsMax = Math.min(Math.max(everyMs, 1000), PROMETHEUS_ANSWER_MS_MAX);
+  const answerMs = source.answerMs ?? Math.max(everyMs, 1000);
+  const answerMsMax = Math.min(answerMs, PROMETHEUS_ANSWER_MS_MAX);
   const reply = await ask(api, {
     parameters: { query, time: (tick / 1000).toFixed(3), timeout: `${answerMsMax}ms` },
     options: { answerMsMax, answerBytesMax: RANGE_ANSWER_BYTES_MAX, signal },
