@@ -10,14 +10,7 @@ export interface SuspectSettings {
   verdicts: { verdictWaitMs?: number };
 }
 
-const WAIT_MS = 1_000;
-
-export function suspectSettings(
-  settings: Settings & { deepCheck?: { waitMs: number } },
-): SuspectSettings {
-  const roles: readonly string[] = settings.roles;
-  const { verdicts } = settings;
+export function suspectSettings({ roles, verdicts, deepCheck }: Settings): SuspectSettings {
   const isChecked = verdicts === 'on' || (verdicts === 'auto' && roles.includes('deep-check'));
-  const verdictWaitMs = settings.deepCheck?.waitMs ?? WAIT_MS;
-  return { hasWindows: isChecked, verdicts: isChecked ? { verdictWaitMs } : {} };
+  return { hasWindows: isChecked, verdicts: isChecked ? { verdictWaitMs: deepCheck.waitMs } : {} };
 }

@@ -3,6 +3,7 @@
 
 import { addApi } from './compose-api.js';
 import { addPodRoutes } from './compose-detectors.js';
+import { addModelRoles, startModelAlone } from './compose-models.js';
 import { addOutputs } from './compose-outputs.js';
 import { addReceiver } from './compose-receiver.js';
 import { addSeriesRoutes, createScorer } from './compose-scorer.js';
@@ -51,7 +52,8 @@ export async function startTreeline(
   const undo: (() => Promise<void>)[] = [];
   try {
     const { clock = Date.now, read = () => settings } = surroundings;
-    return await compose(settings, { logger, clock, read, undo });
+    const around = { logger, clock, read, undo };
+    return (await startModelAlone(settings, around)) ?? (await compose(settings, around));
   } catch (error) {
     for (const step of undo.reverse()) await step();
     throw error;
@@ -85,6 +87,7 @@ async function compose(
   const scorer = settings.roles.includes('scorer') ? await createScorer(site) : undefined;
   if (settings.roles.includes('api')) await addApi(site, scorer);
   else if (scorer !== undefined) await addSeriesRoutes(site, scorer);
+  await addModelRoles(site);
   for (const one of listeners.all) healthRoutes(one, site.checks);
   scrapeRoutes(listeners.metrics, metrics, scorer?.gauges, addPodRoutes(site, scorer));
   if (scorer !== undefined) {

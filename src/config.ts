@@ -6,6 +6,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { Auth, Tls } from './config-auth.js';
+import { DeepCheckSettings } from './config-deep-check.js';
 import { Detection } from './config-detection.js';
 import { DetectorList } from './config-detectors.js';
 import { faultsOf, readFileInto, textValue } from './config-file.js';
@@ -27,7 +28,8 @@ const SHARE_OR_SIZE = '^([1-9][0-9]?%|100%|[0-9]+(B|KB|MB|GB|TB))$';
 const EMBEDDED_PARTITIONS = 4;
 const KAFKA_PARTITIONS = 64;
 
-export const ROLES = ['receiver', 'scorer', 'api'] as const;
+export const ROLES = ['receiver', 'scorer', 'deep-check', 'api', 'inference'] as const;
+const DEFAULT_ROLES = ['receiver', 'scorer', 'deep-check', 'api'] as const;
 
 const ownListener = (routes: string) =>
   Type.String({
@@ -58,7 +60,7 @@ export const Schema = Type.Object(
     roles: Type.Array(Type.Union(ROLES.map((role) => Type.Literal(role))), {
       minItems: 1,
       uniqueItems: true,
-      default: [...ROLES],
+      default: [...DEFAULT_ROLES],
       description: 'Roles that this process runs',
     }),
     log: Type.Object(
@@ -101,6 +103,7 @@ export const Schema = Type.Object(
     sources: SourceList,
     detection: Detection,
     detectors: DetectorList,
+    deepCheck: DeepCheckSettings,
     gauges: Type.Object(
       {
         scores: Type.Union([Type.Literal('flagged'), Type.Literal('all')], {

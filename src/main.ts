@@ -227,6 +227,23 @@ state
     await (await import('./cli/state.js')).stateVerify(file, options);
   });
 
+program
+  .command('model')
+  .description('Look at models of the deep check')
+  .command('inspect')
+  .description('Read a model and its manifest, compare its answers, and run it once')
+  .argument('<file>', 'an ONNX file with its manifest beside it, a manifest, or the name nano')
+  .addOption(
+    new Option('--runtime <kind>', 'where to run it')
+      .choices(['auto', 'native', 'wasm'])
+      .default('auto'),
+  )
+  .addOption(outputOption())
+  .addHelpText('after', '\nExample:\n  treeline model inspect models/nano.onnx')
+  .action(async (file: string, options: import('./cli/model.js').InspectOptions) => {
+    await (await import('./cli/model.js')).inspectModel(file, options);
+  });
+
 /** The options that every command with settings takes. */
 function withSettings(command: Command): Command {
   command.option('--config <file>', 'settings in YAML');

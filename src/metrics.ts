@@ -106,6 +106,7 @@ export function createMetrics(version: string) {
       help: 'Candidates without a window because too many came at once; the deep check cannot judge them',
       registers,
     }),
+    ...modelMetrics(registers),
     checkpointFailures: new Counter({
       name: 'treeline_checkpoint_failures_total',
       help: 'Checkpoints that could not be written; the next one is tried at the next interval',
@@ -117,6 +118,40 @@ export function createMetrics(version: string) {
     },
     contentType: registry.contentType,
     text: (): Promise<string> => registry.metrics(),
+  };
+}
+
+/** Of the deep check and the role inference. */
+function modelMetrics(registers: Registry[]) {
+  return {
+    verdicts: new Counter({
+      name: 'treeline_verdicts_total',
+      help: 'Verdicts of the deep check',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    deepCheckShed: new Counter({
+      name: 'treeline_deep_check_shed_total',
+      help: 'Candidates that were not checked',
+      labelNames: ['reason'],
+      registers,
+    }),
+    deepCheckSeconds: new Histogram({
+      name: 'treeline_deep_check_duration_seconds',
+      help: 'From reading a candidate to its verdict, of those that were checked',
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+      registers,
+    }),
+    inferenceRows: new Counter({
+      name: 'treeline_inference_windows_total',
+      help: 'Windows forecast for others by the role inference',
+      registers,
+    }),
+    inferenceErrors: new Counter({
+      name: 'treeline_inference_errors_total',
+      help: 'Requests of others whose run failed',
+      registers,
+    }),
   };
 }
 

@@ -26,6 +26,8 @@ const OPERATOR_PATHS = new Set(['/metrics', '/anomaly/v1/status']);
 
 /** What is said there is of one tenant's series. */
 const TENANT_ADMIN_PATHS = /^\/anomaly\/v1\/(feedback|maintenance)(\/:id)?$/;
+/** What is asked of a model is answered and leaves nothing behind: those who may read may ask. */
+const MODEL_PATHS = /^\/v2(\/|$)/;
 /** They describe the program. */
 const DOCUMENT_PATHS = /^\/(openapi\.json|docs)(\/|$)/;
 
@@ -34,6 +36,7 @@ export function placeOf(method: string, path: string | undefined): Place | undef
   const isRead = method === 'GET' || method === 'HEAD';
   if (path === undefined) return { group: isRead ? 'read' : 'admin', scope: 'nobody' };
   if (HEALTH_PATHS.has(path)) return undefined;
+  if (MODEL_PATHS.test(path)) return { group: 'read', scope: 'nobody' };
   if (WRITE_PATHS.has(path)) return { group: 'write', scope: 'tenant' };
   if (!isRead) {
     return { group: 'admin', scope: TENANT_ADMIN_PATHS.test(path) ? 'tenant' : 'nobody' };

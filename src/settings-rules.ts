@@ -33,6 +33,7 @@ export function rulesBroken(settings: Settings): BrokenRule[] {
     ...outputRules(settings),
     ...detectionRules(settings),
     ...detectorRules(settings),
+    ...deepCheckRules(settings),
   ];
 }
 
@@ -139,7 +140,8 @@ function kafkaRules({ log, checkpoint, roles }: Settings): BrokenRule[] {
   const say = (key: string, message: string) => broken.push({ key, message: `${key}: ${message}` });
   if (kind === 'embedded') {
     const missing = (['receiver', 'scorer'] as const).filter((role) => !roles.includes(role));
-    if (missing.length > 0) {
+    // Alone it needs no log at all.
+    if (missing.length > 0 && roles.join() !== 'inference') {
       say(
         'roles',
         `the embedded log is of one process, which must run receiver and scorer; ` +
@@ -242,4 +244,22 @@ function detectionRules({ detection }: Settings): BrokenRule[] {
     }
     return broken.map(({ message }) => ({ key, message }));
   });
+}
+
+function deepCheckRules({ deepCheck }: Settings): BrokenRule[] {
+  const { runtime, remote, remoteTokenFile } = deepCheck;
+  const key = 'deepCheck.remote';
+  if (runtime === 'remote' && remote === '') {
+    return [
+      { key, message: `${key}: give the address of the server that deepCheck.runtime names` },
+    ];
+  }
+  if (remote !== '' && !URL.canParse(remote)) {
+    return [{ key, message: `${key}: ${remote} is no address` }];
+  }
+  if (remote === '' && remoteTokenFile !== '') {
+    const tokenKey = 'deepCheck.remoteTokenFile';
+    return [{ key: tokenKey, message: `${tokenKey}: it means nothing without ${key}` }];
+  }
+  return [];
 }

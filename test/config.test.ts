@@ -29,7 +29,7 @@ test('without any source every setting has its default', () => {
   expect(settings.listen).toBe('127.0.0.1:8275');
   expect(settings.log.partitions).toBe(4);
   expect(settings.ingest.partitionBy).toEqual([['namespace', 'pod'], ['instance']]);
-  expect(settings.roles).toEqual(['receiver', 'scorer', 'api']);
+  expect(settings.roles).toEqual(['receiver', 'scorer', 'deep-check', 'api']);
 });
 
 test('a flag wins over a variable, a variable over the file', () => {
@@ -84,7 +84,7 @@ test('a wrong value names its line, what was expected and what was found', () =>
   );
   expect(fault(file('log: { partitions: 65 }\n'))).toContain('less or equal to 64, found 65');
   expect(fault(file('roles: [receiver, cook]\n'))).toContain(
-    'expected some of receiver, scorer, api, found ["receiver","cook"]',
+    'expected some of receiver, scorer, deep-check, api, inference, found ["receiver","cook"]',
   );
   expect(fault(file('log: 3\n'))).toContain('log: expected settings below it, found 3');
   expect(fault(file('checkpoint: { interval: soon }\n'))).toContain('for example 1m');

@@ -171,7 +171,7 @@ async function leaderOf(settings: KafkaLogSettings, partition: number): Promise<
 
 async function restored(settings: KafkaLogSettings): Promise<void> {
   await kafka.untilInSync(
-    ['samples', 'candidates', 'control'].map((t) => `${settings.prefix}.${t}`),
+    ['samples', 'candidates', 'verdicts', 'control'].map((t) => `${settings.prefix}.${t}`),
   );
 }
 

@@ -201,7 +201,7 @@ test('topics made by other hands are taken, and the log is named in them', async
   const { prefix } = settings;
   await withAdmin(kafka.brokers, (admin) =>
     admin.createTopics({
-      topics: (['samples', 'candidates', 'control'] as const).map((topic) => ({
+      topics: (['samples', 'candidates', 'verdicts', 'control'] as const).map((topic) => ({
         topic: topicName(prefix, topic),
         numPartitions: 3,
         configEntries: [

@@ -1,0 +1,50 @@
+// The part of the composition root that knows the deep check: settings to a forecaster and the role. WebAssembly is loaded
+// in the background as soon as the process runs, because its first runs are slow; a child process at the first candidate.
+
+import type { Settings } from './config.js';
+import { DeepCheck } from './deep-check/deep-check.js';
+import type { Check } from './health.js';
+import type { Logger } from './http-server.js';
+import { openForecaster } from './inference/open-forecaster.js';
+import { LATE_RATIO } from './limits-models.js';
+import type { Log } from './log/log.js';
+import type { Metrics } from './metrics.js';
+import { authorizationOf } from './prometheus-credential.js';
+
+export interface DeepCheckSite {
+  settings: Settings;
+  log: Log;
+  metrics: Metrics;
+  logger: Logger;
+  clock: () => number;
+  checks: Check[];
+  failures: Promise<void>[];
+  undo: (() => Promise<void>)[];
+}
+
+const PREPARE_MS = 1_000;
+
+export async function addDeepCheck(site: DeepCheckSite): Promise<void> {
+  const { settings, log, metrics, logger, clock, checks, failures, undo } = site;
+  const { model, runtime, remote, remoteTokenFile, batch, budget, waitMs } = settings.deepCheck;
+  const authorization =
+    remoteTokenFile === '' ? undefined : authorizationOf({ tokenFile: remoteTokenFile });
+  const choice = { model, runtime, remote, authorization };
+  const forecaster = await openForecaster(choice, { logger, clock });
+  const deepCheck = new DeepCheck({
+    ...{ log, forecaster, metrics, logger, clock },
+    settings: { batch, windowsPerSecond: budget, waitMsMax: LATE_RATIO * Math.max(1, waitMs) },
+  });
+  await deepCheck.start();
+  undo.push(() => deepCheck.stop());
+  failures.push(deepCheck.failed);
+  checks.push({
+    name: 'deep-check',
+    missing: () => deepCheck.unready(),
+    note: () => deepCheck.note(),
+  });
+  if (forecaster.runtime !== 'wasm') return;
+  const timer = setTimeout(() => void forecaster.prepare(), PREPARE_MS);
+  timer.unref();
+  undo.push(async () => clearTimeout(timer));
+}

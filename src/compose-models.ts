@@ -1,0 +1,31 @@
+// The part of the composition root that knows which roles run models. What they are made of is loaded when one is wanted.
+
+import type { Treeline } from './compose.js';
+import type { DeepCheckSite } from './compose-deep-check.js';
+import type { InferenceSite } from './compose-inference.js';
+import type { Settings } from './config.js';
+import type { Logger } from './http-server.js';
+
+export async function addModelRoles(site: DeepCheckSite & InferenceSite): Promise<void> {
+  const { roles } = site.settings;
+  if (roles.includes('deep-check')) {
+    await (await import('./compose-deep-check.js')).addDeepCheck(site);
+  }
+  if (roles.includes('inference')) {
+    await (await import('./compose-inference.js')).addInference(site);
+  }
+}
+
+/** A process that runs the role inference alone needs neither log nor state. Undefined for every other one. */
+export async function startModelAlone(
+  settings: Settings,
+  around: {
+    logger: Logger;
+    clock: () => number;
+    read: () => Settings;
+    undo: (() => Promise<void>)[];
+  },
+): Promise<Treeline | undefined> {
+  if (settings.roles.join() !== 'inference') return undefined;
+  return (await import('./compose-inference.js')).startInference(settings, around);
+}
