@@ -93,7 +93,13 @@ const log = await openKafkaLog(
     partitions: PARTITIONS,
     partitionBy: [['namespace', 'pod'], ['instance']],
     replication: 3,
-    retentionMs: { samples: 864e5, candidates: 864e5, verdicts: 864e5 },
+    retentionMs: {
+      samples: 864e5,
+      backfill: 864e5,
+      candidates: 864e5,
+      verdicts: 864e5,
+      anomalies: 864e5,
+    },
   },
   { logger: { debug() {}, info() {}, warn() {}, error() {} }, clock: Date.now },
 );

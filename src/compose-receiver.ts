@@ -1,5 +1,6 @@
 // The receiver's part of the composition root: decoder, replicas, shared families and sources, from settings.
 
+import { addBackfill } from './compose-backfill.js';
 import { addSources } from './compose-sources.js';
 import type { Settings } from './config.js';
 import type { FamilySharing } from './receiver/family-sharing.js';
@@ -75,4 +76,5 @@ export async function addReceiver(site: Site): Promise<void> {
     },
   });
   addSources(site, receiver);
+  await addBackfill(site, () => decoderOf(settings));
 }

@@ -3,6 +3,7 @@
 import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
 import type { SeriesSource } from './api/rest-series.js';
+import { historySettings } from './compose-backfill.js';
 import { addDetectionStep, noiseRulesOf } from './compose-detection.js';
 import { detectorSetOf } from './compose-detectors.js';
 import { suspectSettings } from './compose-suspects.js';
@@ -41,12 +42,13 @@ export async function createScorer(site: Site): Promise<Scorer> {
     metrics,
     logger,
     clock,
-    trim: (partition, keepFrom) => storage.trim(partition, keepFrom),
+    trim: (partition, keepFrom, historyFrom) => storage.trim(partition, keepFrom, historyFrom),
     settings: {
       ...{ seriesMax, seed: FOREST_SEED, ...verdicts },
       checkpointMs: durationMs(settings.checkpoint.interval),
       gauges: { ...settings.gauges, lingerMs: durationMs(settings.gauges.linger) },
       poison: settings.log.poison,
+      history: historySettings(settings),
       rules: noiseRulesOf(settings),
     },
   });

@@ -6,6 +6,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { Auth, Tls } from './config-auth.js';
+import { Backfill } from './config-backfill.js';
 import { DeepCheckSettings } from './config-deep-check.js';
 import { Detection } from './config-detection.js';
 import { DetectorList } from './config-detectors.js';
@@ -104,6 +105,7 @@ export const Schema = Type.Object(
     detection: Detection,
     detectors: DetectorList,
     deepCheck: DeepCheckSettings,
+    backfill: Backfill,
     gauges: Type.Object(
       {
         scores: Type.Union([Type.Literal('flagged'), Type.Literal('all')], {

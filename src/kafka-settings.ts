@@ -21,6 +21,7 @@ export function kafkaLogSettings(settings: Settings): KafkaLogSettings {
     replication: log.kafka.replication,
     retentionMs: {
       samples: durationMs(log.retentionAge),
+      backfill: durationMs(log.retentionAge),
       candidates: CANDIDATE_RETENTION_MS,
       verdicts: CANDIDATE_RETENTION_MS,
       anomalies: CANDIDATE_RETENTION_MS,

@@ -141,10 +141,13 @@ withSettings(
       'History from a Prometheus into the log of a new installation, before live samples',
     ),
 )
-  .requiredOption('--prometheus <url>', 'address of a Prometheus, or of what speaks its API')
-  .requiredOption('--query <promql>', 'the series that will be sent later, all in one query')
-  .option('--lookback <duration>', 'how much history', '2w')
-  .option('--step <duration>', 'time between two points', '1m')
+  .option('--prometheus <url>', 'address of a Prometheus, or of what speaks its API')
+  .option(
+    '--query <promql>',
+    'the series that will be sent later; unless given, what ingest.keep selects',
+  )
+  .option('--lookback <duration>', 'how much history (2w)')
+  .option('--step <duration>', 'time between two points (1m)')
   .option('--label <name=value>', 'label that is added to each series; may be repeated', append, [])
   .option('--no-external-labels', 'do not add the external_labels of that Prometheus')
   .option('--tenant <name>', 'whose samples these are, when tenancy is header')

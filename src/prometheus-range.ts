@@ -66,6 +66,10 @@ export interface RangeSummary {
 
 export interface RangeOptions {
   seriesMax?: number;
+  /** How many there will be, where that is known: then they are not counted first. */
+  expectedSeries?: number;
+  /** Nothing at all is an answer like any other. */
+  mayBeEmpty?: boolean;
   /** Injected by tests; else the process' own. */
   clock?: () => number;
   sleep?: (ms: number) => Promise<void>;
@@ -112,7 +116,7 @@ export async function readRange(
     times: new Float64Array(RANGE_STEPS_MAX),
     values: new Float64Array(RANGE_STEPS_MAX),
   };
-  await readChunks(reading, taker);
+  await readChunks(reading, taker, options);
   const { known, histograms, warnings, summary } = reading;
   return { ...summary, series: known.size, histograms: histograms.size, warnings: [...warnings] };
 }
@@ -134,10 +138,14 @@ function onGrid({ query, startMs, endMs, stepMs }: RangeWanted): RangeWanted {
   return { query, startMs: first, endMs: last, stepMs };
 }
 
-async function readChunks(reading: Reading, taker: RangeTaker): Promise<void> {
+async function readChunks(
+  reading: Reading,
+  taker: RangeTaker,
+  { expectedSeries, mayBeEmpty = false }: RangeOptions,
+): Promise<void> {
   const { wanted, known, summary } = reading;
   const { startMs, endMs, stepMs } = wanted;
-  const expected = await countSeries(reading);
+  const expected = expectedSeries ?? (await countSeries(reading));
   let stepsMax = RANGE_STEPS_MAX;
   let steps = stepsFor(expected);
   for (let from = startMs; from <= endMs; ) {
@@ -163,7 +171,7 @@ async function readChunks(reading: Reading, taker: RangeTaker): Promise<void> {
     await taker.chunk?.({ share, untilMs, series: known.size, points: summary.points });
     steps = stepsFor(matrix.length);
   }
-  if (known.size === 0) throw emptiness(reading);
+  if (known.size === 0 && !mayBeEmpty) throw emptiness(reading);
 }
 
 /** So many that the answer stays small. */

@@ -75,7 +75,7 @@ async function startCounters(
     Promise.all(
       partitions.map(async (partition) => ({
         labels: { partition: String(partition) },
-        value: (await log.bounds('samples', partition)).samples,
+        value: await loggedIn(log, partition),
       })),
     );
   for (const { value } of await logged()) received += value;
@@ -89,6 +89,15 @@ async function startCounters(
     },
     logged,
   );
+}
+
+/** Live samples and history. */
+async function loggedIn(log: Log, partition: number): Promise<number> {
+  const bounds = await Promise.all([
+    log.bounds('samples', partition),
+    log.bounds('backfill', partition),
+  ]);
+  return bounds[0].samples + bounds[1].samples;
 }
 
 /** A value of the store, in JSON, written when it is another than before. */

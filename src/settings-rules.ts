@@ -10,7 +10,7 @@ import { NOISE_SAMPLES_MAX, PARTITION_AND_STRIP_LABELS_MAX } from './limits.js';
 import { BadMatcher, parseSelector } from './matchers.js';
 import { outputRules } from './output-rules.js';
 import { PATH_GROUPS } from './path-groups.js';
-import { sourceRules } from './source-rules.js';
+import { backfillRules, sourceRules } from './source-rules.js';
 import { tenantFault } from './tenant.js';
 
 export interface BrokenRule {
@@ -34,6 +34,7 @@ export function rulesBroken(settings: Settings): BrokenRule[] {
     ...detectionRules(settings),
     ...detectorRules(settings),
     ...deepCheckRules(settings),
+    ...backfillRules(settings),
   ];
 }
 

@@ -1,4 +1,4 @@
-// What a schema cannot say of `sources`: addresses that are addresses and hold no secret, names that are told apart,
+// What a schema cannot say of `sources` and `backfill`: addresses that are addresses and hold no secret, names that are told apart,
 // credentials that are whole, tenants where there are tenants.
 
 import type { Settings } from './config.js';
@@ -25,6 +25,22 @@ export function sourceRules({ sources, roles, tenancy }: Settings): BrokenRule[]
   return broken;
 }
 
+export function backfillRules({ backfill, tenancy }: Settings): BrokenRule[] {
+  const { prometheus, username, passwordFile, tokenFile, tenant } = backfill;
+  if (prometheus === '') return [];
+  const credential = {
+    tokenFile: tokenFile || undefined,
+    username: username || undefined,
+    passwordFile: passwordFile || undefined,
+  };
+  const fault =
+    addressFault(prometheus) ??
+    credentialFault(credential) ??
+    whose({ tenant: tenant || undefined }, tenancy);
+  const key = 'backfill.prometheus';
+  return fault === undefined ? [] : [{ key, message: `backfill.${fault}` }];
+}
+
 function addressFault(text: string): string | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
@@ -36,7 +52,7 @@ function addressFault(text: string): string | undefined {
 }
 
 function whose(
-  { tenant }: Settings['sources'][number],
+  { tenant }: { tenant?: string | undefined },
   tenancy: Settings['tenancy'],
 ): string | undefined {
   if (tenancy === 'off') {

@@ -22,8 +22,8 @@ export interface Storage {
   checkpoints?: StateStore;
   /** For small things of this process that must survive its restart. Absent when it has no volume. */
   own?: StateStore;
-  /** Deletes what retention no longer keeps, except what a restart from `keepFrom` reads again. */
-  trim(partition: number, keepFrom: number): Promise<void>;
+  /** Deletes what retention no longer keeps, except what a restart from these offsets reads again. */
+  trim(partition: number, keepFrom: number, historyFrom: number): Promise<void>;
   checks: Check[];
   /** Scorers that are at work on this log now; on an embedded one there can be no other. */
   scorersAtWork(): Promise<number>;
@@ -52,13 +52,15 @@ export async function openStorage(settings: Settings, around: Around): Promise<S
 async function openEmbedded(settings: Settings, around: Around): Promise<Storage> {
   const dir = await openVolume(settings, around);
   try {
+    const kept = {
+      bytesMax: sizeBytes(settings.log.retentionSize),
+      ageMsMax: durationMs(settings.log.retentionAge),
+    };
     const log = await openLmdbLog(dir, {
       partitions: settings.log.partitions,
       retention: {
-        samples: {
-          bytesMax: sizeBytes(settings.log.retentionSize),
-          ageMsMax: durationMs(settings.log.retentionAge),
-        },
+        samples: kept,
+        backfill: kept,
         candidates: CANDIDATE_RETENTION,
         verdicts: CANDIDATE_RETENTION,
       },
@@ -72,7 +74,8 @@ async function openEmbedded(settings: Settings, around: Around): Promise<Storage
       checks: [],
       scorersAtWork: async () => 0,
       failed: dir.failed,
-      async trim(partition, keepFrom) {
+      async trim(partition, keepFrom, historyFrom) {
+        await log.trim('backfill', partition, historyFrom);
         const { passed } = await log.trim('samples', partition, keepFrom);
         // Candidates and verdicts are read from wherever they begin: only retention says how many are kept.
         for (const topic of ['candidates', 'verdicts'] as const) {

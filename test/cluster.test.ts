@@ -161,7 +161,13 @@ function openLog(prefix: string): Promise<Log> {
     partitions: PARTITIONS,
     partitionBy: [['namespace', 'pod'], ['instance']],
     replication: 1,
-    retentionMs: { samples: 864e5, candidates: 864e5, verdicts: 864e5 },
+    retentionMs: {
+      samples: 864e5,
+      backfill: 864e5,
+      candidates: 864e5,
+      verdicts: 864e5,
+      anomalies: 864e5,
+    },
   };
   const logger = { debug() {}, info() {}, warn() {}, error() {} };
   return openKafkaLog(settings, { logger, clock: Date.now });

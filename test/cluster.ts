@@ -142,7 +142,13 @@ export function openClusterLog(
     partitions: options.partitions,
     partitionBy: [['namespace', 'pod'], ['instance']],
     replication: 1,
-    retentionMs: { samples: 864e5, candidates: 864e5, verdicts: 864e5, anomalies: 864e5 },
+    retentionMs: {
+      samples: 864e5,
+      backfill: 864e5,
+      candidates: 864e5,
+      verdicts: 864e5,
+      anomalies: 864e5,
+    },
   };
   const logger = { debug() {}, info() {}, warn() {}, error() {} };
   return openKafkaLog(settings, { logger, clock: Date.now });

@@ -325,7 +325,7 @@ test('scenario 35: a section that only a newer version knows is not passed over'
   };
   ok([0x4a, 1, 0], false);
   // As a number, where the general decoder is asked.
-  ok([0x48, 1], false);
+  ok([0x50, 1], false);
   ok([0x82, 0x01, 1, 0], true);
   expect(partition.counts.applied + partition.counts.duplicate).toBe(4);
 });

@@ -350,10 +350,12 @@ export class Simulation {
   /** A graceful end saves everything: the next process begins where the last has ended, with the same state. */
   async #leaveAndComeBack(rows: PartitionStatus[]): Promise<void> {
     const { world, log } = this;
-    for (const { scorer } of this.#living()) {
-      await world.done(scorer.stop(), 60_000, 'a graceful end');
+    for (const process of this.#living()) {
+      await world.done(process.scorer.stop(), 60_000, 'a graceful end');
+      process.isLeaving = true;
+      // The shares of the others may change with each that leaves: what moves is read again, and then saved as well.
+      if (this.#living().length > 0) await this.#untilScored();
     }
-    for (const process of this.#processes) process.isLeaving = true;
     const before = world.happened.get('read') ?? 0;
     this.#startProcess();
     const again = await this.#untilScored();

@@ -1,34 +1,37 @@
 // `treeline backfill`: history from a Prometheus into the log of a new installation, before its first live sample, so that
-// its first start scores weeks in seconds and is useful at once. The program must not run meanwhile; the lock of the data
-// directory sees to that. Interrupted, the same call goes on where it was.
+// its first start scores weeks in seconds and is useful at once. The same filler as in a receiver that has
+// `backfill.prometheus`, by hand: no scorer may run meanwhile, and what goes wrong ends the call. Interrupted, the same
+// call goes on where it was.
 
-import { parse } from 'yaml';
-import { durationMs, readSettings, type Settings, sizeBytes } from '../config.js';
+import { Filler } from '../backfill/filler.js';
+import { fillerParts } from '../compose-backfill.js';
+import { durationMs, readSettings, type Settings } from '../config.js';
 import { OperatingError } from '../errors.js';
-import { LOGGED_BYTES_PER_SAMPLE, SAMPLES_PER_CORE_SECOND } from '../limits.js';
+import { type HistoryRange, shareOf } from '../history-mark.js';
+import { SAMPLES_PER_CORE_SECOND } from '../limits.js';
+import type { Log } from '../log/log.js';
 import { createLogger } from '../logger.js';
 import { createMetrics } from '../metrics.js';
-import { openPrometheusApi, type PrometheusApi } from '../prometheus-api.js';
+import { REAL_PACE } from '../pace.js';
+import { openPrometheusApi } from '../prometheus-api.js';
 import { authorizationOf } from '../prometheus-credential.js';
-import { type RangeProgress, type RangeSummary, readRange } from '../prometheus-range.js';
-import { createReceiver } from '../receiver/receiver.js';
 import { classifier } from '../receiver/rules.js';
 import { WasmDecoder } from '../receiver/wasm-decoder.js';
+import { isOfNothing, listCheckpoints, readManifest } from '../scorer/checkpoint.js';
 import type { Label } from '../series.js';
+import type { StateStore } from '../state/state-store.js';
 import { ONLY_TENANT, tenantFault } from '../tenant.js';
 import { version } from '../version.js';
 import { loadWasm } from '../wasm-files.js';
-import { beginBackfill, saveProgress } from './backfill-progress.js';
-import { BackfillRun, type HistoryTaker } from './backfill-run.js';
 import { type Options, sourcesOf } from './config.js';
 import { DURATION, progressLine } from './history-arguments.js';
 import { withStorage } from './state-storage.js';
 
 export interface BackfillArguments extends Record<string, unknown> {
-  prometheus: string;
-  query: string;
-  lookback: string;
-  step: string;
+  prometheus?: string;
+  query?: string;
+  lookback?: string;
+  step?: string;
   label: string[];
   externalLabels: boolean;
   tenant?: string;
@@ -44,98 +47,78 @@ export async function backfill(
   refuse: (message: string) => never,
 ): Promise<void> {
   const { settings } = readSettings(sourcesOf(given as unknown as Options));
-  const stepMs = DURATION.test(given.step) ? durationMs(given.step) : 0;
-  if (stepMs < 1) refuse(`--step is ${given.step}, expected a duration such as 1m`);
-  const lookbackMs = DURATION.test(given.lookback) ? durationMs(given.lookback) : 0;
-  if (lookbackMs < stepMs) refuse(`--lookback is ${given.lookback}, expected such as 2w`);
-  const own = given.label.map((text) => labelOf(text, refuse));
+  const { step = settings.backfill.step, lookback = settings.backfill.lookback } = given;
+  const stepMs = DURATION.test(step) ? durationMs(step) : 0;
+  if (stepMs < 1) refuse(`--step is ${step}, expected a duration such as 1m`);
+  const lookbackMs = DURATION.test(lookback) ? durationMs(lookback) : 0;
+  if (lookbackMs < stepMs) refuse(`--lookback is ${lookback}, expected such as 2w`);
+  const labels = given.label.map((text) => labelOf(text, refuse));
   const tenant = tenantOf(given.tenant, settings, refuse);
-  if (settings.log.kind !== 'embedded') {
-    const text = 'treeline backfill fills the embedded log of one process; log.kind is kafka';
-    throw new OperatingError('config_invalid', text);
-  }
-  const endMs = Math.floor(Date.now() / stepMs) * stepMs;
-  const api = openPrometheusApi(given.prometheus, authorizationOf(given));
-  const labels = [...own, ...(given.externalLabels ? await externalLabels(api, own) : [])];
-  const { query } = given;
-  const wanted = { prometheus: api.address, query, stepMs, startMs: endMs - lookbackMs };
-  const done = await withStorage(settings, async ({ log, store }) => {
-    const { startMs, resumed } = await beginBackfill({ log, store }, wanted);
-    const bar = progressLine();
-    // Saved before the first sample: whatever ends this call, the next one knows whose samples lie there.
-    const progress = { ...wanted, startMs: resumed?.startMs ?? startMs, doneMs: endMs };
-    await saveProgress(store, { ...progress, doneMs: startMs - stepMs, isComplete: false });
-    const run = new BackfillRun({
-      taker: receiverOn(log, settings),
-      tenant,
-      labels,
-      judge: (chunk) => judgeSize(chunk, settings),
-      async onDurable(chunk) {
-        await saveProgress(store, { ...progress, doneMs: chunk.untilMs, isComplete: false });
-        bar.draw(chunk.share);
-      },
-    });
-    try {
-      const read = await readRange(api, { query, startMs, endMs, stepMs }, run);
-      await saveProgress(store, { ...progress, isComplete: true });
-      return { read, rejections: [...run.rejections], startMs, isResumed: resumed !== undefined };
-    } finally {
-      bar.end();
-    }
-  });
-  say({ ...done, endMs, labels, settings, isJson: given.output === 'json' });
+  const address = given.prometheus ?? settings.backfill.prometheus;
+  if (address === '') refuse('--prometheus is missing, and so is backfill.prometheus');
+  const api = openPrometheusApi(address, authorizationOf(given));
+  const site = { settings, metrics: createMetrics(version()), clock: Date.now };
+  const done = await withStorage(
+    settings,
+    async ({ log, store }) => {
+      await judge(log, store, settings);
+      const bar = progressLine();
+      const parts = await fillerParts({ ...site, decoder: () => decoderOf(log, settings) });
+      const filler = new Filler({
+        ...parts,
+        ...{ log, api, stepMs, lookbackMs, labels, tenant, clock: Date.now, pace: REAL_PACE },
+        wanted: { ...parts.wanted, query: given.query ?? settings.backfill.query },
+        hasExternalLabels: given.externalLabels,
+        waitMs: 0,
+        isByHand: true,
+        logger: createLogger({ ...settings.logging, level: 'error' }),
+        onWord: (word) => process.stderr.write(`treeline: ${word} with --label\n`),
+        onProgress: (range) => bar.draw(shareOf(range)),
+      });
+      try {
+        await filler.begin();
+        const startMs = filler.range === undefined ? 0 : filler.range.doneMs + stepMs;
+        const outcome = await filler.run();
+        if (outcome !== 'complete') throw present('The log has a history already');
+        return { filler, startMs };
+      } finally {
+        bar.end();
+      }
+    },
+    { alone: true },
+  );
+  say({ ...done, settings, isJson: given.output === 'json' });
 }
 
-/** The receiver of the service, on a log that nobody else writes to. */
-function receiverOn(
-  log: Parameters<typeof createReceiver>[0]['log'],
-  settings: Settings,
-): HistoryTaker {
-  const { partitionBy, stripLabels } = settings.ingest;
-  const classify = classifier(settings.ingest);
+/** History behind anything else would be late, every sample of it. */
+async function judge(log: Log, store: StateStore, { log: { kind } }: Settings): Promise<void> {
+  for (let partition = 0; partition < log.partitions; partition++) {
+    for (const offset of await listCheckpoints(store, partition)) {
+      const manifest = await readManifest(store, partition, offset);
+      if (manifest === undefined || isOfNothing(manifest)) continue;
+      throw present('The service has run on this data directory already');
+    }
+    // What scorers elsewhere have learnt of it is not to be seen from here.
+    const { high } = await log.bounds('samples', partition);
+    if (kind === 'kafka' && high > 0) throw present(`The log has taken ${high} records already`);
+  }
+}
+
+function present(what: string): OperatingError {
+  const text = `${what}; history comes before all other samples, or it would be late: use a new data directory, or another log.prefix`;
+  return new OperatingError('state_present', text);
+}
+
+function decoderOf(log: Log, { ingest }: Settings): WasmDecoder {
+  const { partitionBy, stripLabels } = ingest;
   const { partitions } = log;
-  const decoder = new WasmDecoder(loadWasm('decode').module, {
+  const classify = classifier(ingest);
+  return new WasmDecoder(loadWasm('decode').module, {
     partitions,
     partitionBy,
     stripLabels,
     classify,
   });
-  const logger = createLogger(settings.logging);
-  return createReceiver({
-    log,
-    decoder,
-    metrics: createMetrics(version()),
-    logger,
-    clock: Date.now,
-  });
-}
-
-/** What does not fit would be refused halfway, or deleted as soon as it is scored. */
-function judgeSize({ share, points }: RangeProgress, { log }: Settings): void {
-  const expected = Math.round((points / share) * LOGGED_BYTES_PER_SAMPLE);
-  if (expected <= sizeBytes(log.retentionSize)) return;
-  const text =
-    `The whole history takes about ${Math.ceil(expected / 1e6)} MB of log, and log.retentionSize is ` +
-    `${log.retentionSize}; raise it, select fewer series, or choose a longer --step or a shorter --lookback`;
-  throw new OperatingError('input_invalid', text);
-}
-
-/** What Prometheus adds to what it sends and not to what it answers; without them these would be other series. */
-async function externalLabels(api: PrometheusApi, own: readonly Label[]): Promise<Label[]> {
-  const reply = await api.ask('status/config');
-  const yaml =
-    reply.kind === 'answer' ? (reply.value as { yaml?: unknown } | null)?.yaml : undefined;
-  if (typeof yaml !== 'string') {
-    process.stderr.write(
-      'treeline: its external_labels cannot be asked for; if it has any, name each with --label\n',
-    );
-    return [];
-  }
-  const written = parse(yaml) as { global?: { external_labels?: Record<string, unknown> } } | null;
-  const found = Object.entries(written?.global?.external_labels ?? {});
-  return found
-    .filter(([name]) => own.every((label) => label.name !== name))
-    .map(([name, value]) => ({ name, value: String(value) }));
 }
 
 function labelOf(text: string, refuse: (message: string) => never): Label {
@@ -157,41 +140,32 @@ function tenantOf(
   return tenant ?? ONLY_TENANT;
 }
 
-function say(done: {
-  read: RangeSummary;
-  rejections: string[];
-  startMs: number;
-  endMs: number;
-  labels: Label[];
-  isResumed: boolean;
-  settings: Settings;
-  isJson: boolean;
-}): void {
-  const { read, rejections, startMs, endMs, labels, isResumed, settings, isJson } = done;
-  for (const warning of read.warnings)
-    process.stderr.write(`treeline: Prometheus warns: ${warning}\n`);
+function say(done: { filler: Filler; startMs: number; settings: Settings; isJson: boolean }): void {
+  const { filler, startMs, settings, isJson } = done;
+  const { isResumed, filling } = filler;
+  if (filling === undefined) return;
+  const { warnings, rejections, labels, series, points, requests, retries, histograms } = filling;
+  for (const warning of warnings) process.stderr.write(`treeline: Prometheus warns: ${warning}\n`);
   for (const rejection of rejections) process.stderr.write(`treeline: ${rejection}\n`);
+  const { endMs } = filler.range as HistoryRange;
   const [start, end] = [startMs, endMs].map((ms) =>
     new Date(ms).toISOString().replace('.000Z', 'Z'),
   );
   if (isJson) {
-    const externalLabelsAdded = Object.fromEntries(labels.map(({ name, value }) => [name, value]));
-    const { series, points, requests, retries, histograms } = read;
-    const counts = { series, points, requests, retries, histograms, rejections };
-    print(
-      JSON.stringify({ ...counts, start, end, isResumed, labels: externalLabelsAdded }, null, 2),
-    );
+    const added = Object.fromEntries(labels.map(({ name, value }) => [name, value]));
+    const counts = { series, points, requests, retries, histograms, rejections: [...rejections] };
+    print(JSON.stringify({ ...counts, start, end, isResumed, labels: added }, null, 2));
     return;
   }
-  const seconds = Math.ceil(read.points / SAMPLES_PER_CORE_SECOND);
+  const seconds = Math.ceil(points / SAMPLES_PER_CORE_SECOND);
   const how = isResumed ? ', going on where it was interrupted' : '';
-  print(
-    `${read.points} samples of ${read.series} series from ${start} to ${end} are in the log of ${settings.dataDir}${how}`,
-  );
+  const { log, dataDir } = settings;
+  const where = log.kind === 'kafka' ? `log ${log.prefix}` : `log of ${dataDir}`;
+  print(`${points} samples of ${series} series from ${start} to ${end} are in the ${where}${how}`);
   if (labels.length > 0) {
     print(`Labels added: ${labels.map(({ name, value }) => `${name}=${value}`).join(', ')}`);
   }
-  if (read.histograms > 0) print(`Left out: ${read.histograms} native histograms`);
+  if (histograms > 0) print(`Left out: ${histograms} native histograms`);
   print(
     `Now start the program: it scores them first, in about ${seconds} s, then takes live samples`,
   );

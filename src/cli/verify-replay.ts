@@ -7,6 +7,7 @@ import { detectorSetOf } from '../compose-detectors.js';
 import { FOREST_SEED } from '../compose-scorer.js';
 import type { Settings } from '../config.js';
 import { OperatingError } from '../errors.js';
+import { isMark } from '../history-mark.js';
 import type { Logger } from '../http-server.js';
 import { READ_BYTES_MAX } from '../limits.js';
 import type { Log } from '../log/log.js';
@@ -18,6 +19,7 @@ import {
   takeSnapshot,
 } from '../scorer/checkpoint.js';
 import type { DetectorSet } from '../scorer/detectors.js';
+import { applyBlock } from '../scorer/history.js';
 import { originOf } from '../scorer/origin.js';
 import { Partition } from '../scorer/partition.js';
 import { WasmForest } from '../scorer/wasm-forest.js';
@@ -92,28 +94,51 @@ async function verify(
   const replayed = empty();
   let from = low;
   const importedAt = await originOf(store, lineage);
-  if (low > 0 || importedAt !== undefined) {
+  const history = { from: 0, until: Number(newest.historyNext) };
+  const isHistoryGone = history.until > 0 && (await log.bounds('backfill', index)).low > 0;
+  if (low > 0 || importedAt !== undefined || isHistoryGone) {
     const older = (await listCheckpoints(store, index)).find(
       (offset) => offset < until && offset >= low,
     );
     if (older === undefined) {
       const why =
         importedAt === undefined
-          ? `the log begins at ${low}`
+          ? `the log begins at ${low}${isHistoryGone ? ', and its history is gone' : ''}`
           : `the state was imported at ${importedAt}, and there is no older checkpoint`;
       return { text: `nothing to replay: ${why}`, isEqual: true };
     }
     await restoreCheckpoint(store, replayed, { lineage, high: older, logger });
     from = older;
-  }
+  } else await replayHistory(log, replayed, { index, ...history });
   await replay(log, replayed, { index, from, until, poison });
   const [want, got] = [saved, replayed].map((partition) =>
     Buffer.from(stateHash(takeSnapshot(partition, lineage, until))).toString('hex'),
   );
   // The hash written with the checkpoint vouches for what was restored from it.
   const isEqual = want === got && want === Buffer.from(newest.stateHash).toString('hex');
-  const text = `records ${from} to ${until}, saved ${want}, replayed ${got}`;
+  const before = history.until === 0 || from > 0 ? '' : `history to ${history.until}, `;
+  const text = `${before}records ${from} to ${until}, saved ${want}, replayed ${got}`;
   return { text: `${isEqual ? 'equal' : 'DIFFERENT'}: ${text}`, isEqual };
+}
+
+/** As a cold partition reads it, up to where the saved state had read it. */
+async function replayHistory(
+  log: Log,
+  partition: Partition,
+  range: { index: number; from: number; until: number },
+): Promise<void> {
+  if (range.until === 0) return;
+  const subscription = await log.subscribe('backfill', { onAssigned() {}, onLost() {} });
+  const { signal } = new AbortController();
+  for (let at = range.from; at < range.until; ) {
+    const batch = await subscription.read(range.index, at, READ_BYTES_MAX, signal);
+    for (const { offset, value } of batch.records) {
+      if (offset < range.until && !isMark(value)) applyBlock(partition, value);
+    }
+    at = batch.next;
+  }
+  await subscription.close();
+  partition.history.next = range.until;
 }
 
 async function replay(

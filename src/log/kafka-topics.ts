@@ -41,6 +41,8 @@ interface Rule {
 /** What is peculiar to a topic; a topic that joins the port has to say. */
 const RULES: Record<Topic, Rule> = {
   samples: { isKept: false },
+  // As long as samples: what goes on from it is their beginning, and without that it is followed by a gap.
+  backfill: { isKept: false },
   candidates: { isKept: false },
   verdicts: { isKept: false },
   // What scorers do follows from it, so a replay needs all of it, and it is small.

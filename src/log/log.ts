@@ -2,7 +2,14 @@
 // sequence of records with increasing offsets. Two adapters: lmdb in one process, Kafka in a
 // cluster. The contract below is checked on every adapter by test/log-contract.ts.
 
-export const TOPICS = ['samples', 'candidates', 'verdicts', 'control', 'anomalies'] as const;
+export const TOPICS = [
+  'samples',
+  'backfill',
+  'candidates',
+  'verdicts',
+  'control',
+  'anomalies',
+] as const;
 
 export type Topic = (typeof TOPICS)[number];
 

@@ -4,6 +4,7 @@
 //
 //   checkpoint/<partition>/<offset, 16 digits>/<chunk, 6 digits>     bytes
 //   checkpoint/<partition>/<offset, 16 digits>/manifest              Checkpoint (proto/checkpoint.proto)
+//   checkpoint/<partition>/history-<offset, 16 digits>/…             the same while history is read: its offset in that log
 
 import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
@@ -26,6 +27,7 @@ export const CHECKPOINT_VERSION = 4;
 export const WITH_HISTOGRAMS = 2;
 const WITH_CONTROL = 3;
 const MANIFEST = '/manifest';
+const HISTORY = 'history-';
 
 /** What a checkpoint must fit: another log, partition count, table or record is not ours to read. */
 export interface Lineage {
@@ -36,7 +38,11 @@ export interface Lineage {
   seed: number;
 }
 
+/** Which log the offsets of checkpoints count in: those of one say nothing beside those of the other. */
+export type Reading = 'samples' | 'history';
+
 export interface Snapshot {
+  /** In the log that is being read. */
   offset: number;
   manifest: Checkpoint;
   dictionary: Uint8Array;
@@ -58,6 +64,7 @@ export function takeSnapshot(partition: Partition, lineage: Lineage, offset: num
   const shown = partition.noise.encodeShown();
   const records = forest.records(slots.slotEnd).slice();
   const entities = partition.entities.encode();
+  const { history } = partition;
   const manifest = create(CheckpointSchema, {
     version: versionOf(partition, noise.length + shown.length + entities.length),
     recordFormat: forest.recordFormat,
@@ -67,7 +74,7 @@ export function takeSnapshot(partition: Partition, lineage: Lineage, offset: num
     partitions: lineage.partitions,
     logId: lineage.logId,
     seed: lineage.seed,
-    offset: BigInt(offset),
+    offset: BigInt(history.isReading ? 0 : offset),
     streamTimeMs: partition.streamTimeMs,
     nextSweepMs: partition.nextSweepMs,
     outcomes: { ...counts, gapRecords: partition.gapRecords },
@@ -80,6 +87,9 @@ export function takeSnapshot(partition: Partition, lineage: Lineage, offset: num
     shownBytes: shown.length,
     unsuited: partition.noise.unsuitedPairs(),
     entityBytes: entities.length,
+    historyNext: BigInt(history.isReading ? offset : history.next),
+    historyRecords: BigInt(history.records),
+    inHistory: history.isReading,
   });
   return { offset, manifest, dictionary, histograms, noise, shown, records, entities };
 }
@@ -97,7 +107,8 @@ export function stateHash(snapshot: Snapshot): Uint8Array {
   const { manifest, dictionary, histograms, noise, records, entities } = snapshot;
   const control = manifest.controlNext === 0n ? [] : [Number(manifest.controlNext)];
   const fields = [
-    Number(manifest.offset),
+    // Blocks of samples so far, wherever they lay: the same history leads to the same state by either log.
+    Number(manifest.offset) + Number(manifest.historyRecords),
     manifest.streamTimeMs,
     manifest.nextSweepMs,
     manifest.entryEnd,
@@ -121,17 +132,26 @@ export function stateHash(snapshot: Snapshot): Uint8Array {
 
 export async function writeCheckpoint(store: StateStore, snapshot: Snapshot): Promise<void> {
   await (await writeChunks(store, snapshot))();
-  const { partition } = snapshot.manifest;
-  const whole = await listCheckpoints(store, partition);
+  const { partition, inHistory } = snapshot.manifest;
+  const reading = readingOf(inHistory);
+  const whole = await listCheckpoints(store, partition, reading);
   const own = await checkpointsOf(store, snapshot.manifest, whole);
   // Offsets of another log say nothing about age beside ours; the log may have been created anew.
   const others = whole.filter((one) => !own.includes(one));
   const kept = [own, others].flatMap((offsets) => offsets.slice(0, CHECKPOINTS_KEPT));
-  const keys = await store.list(partitionPrefix(partition));
+  const keys = await store.list(partitionPrefix(partition, reading));
   // Chunks without a manifest: their process was killed. What lies beyond may be on its way to be a checkpoint.
-  const strays = keys.map(offsetOf).filter((offset) => offset < snapshot.offset);
+  const strays = keys
+    .map((key) => offsetOf(key, reading))
+    .filter((offset) => offset < snapshot.offset);
   for (const old of new Set([...whole, ...strays])) {
-    if (!kept.includes(old)) await deleteCheckpoint(store, partition, old);
+    if (!kept.includes(old)) await deleteCheckpoint(store, partition, old, reading);
+  }
+  // Enough are newer than the whole history.
+  if (!inHistory && own.length >= CHECKPOINTS_KEPT) {
+    for (const old of await listCheckpoints(store, partition, 'history')) {
+      await deleteCheckpoint(store, partition, old, 'history');
+    }
   }
 }
 
@@ -143,7 +163,7 @@ export async function writeChunks(
   const { manifest } = snapshot;
   const { dictionary, histograms, noise, shown, records, entities } = snapshot;
   const whole = Buffer.concat([dictionary, histograms, noise, shown, records, entities]);
-  const prefix = prefixOf(manifest.partition, snapshot.offset);
+  const prefix = prefixOf(manifest, snapshot.offset);
   for (let from = 0; from < whole.length; from += CHUNK_BYTES) {
     const bytes = whole.subarray(from, from + CHUNK_BYTES);
     await store.put(`${prefix}/${pad(from / CHUNK_BYTES, 6)}`, bytes);
@@ -161,32 +181,40 @@ export async function deleteCheckpoint(
   store: StateStore,
   partition: number,
   offset: number,
+  reading: Reading = 'samples',
 ): Promise<void> {
+  const prefix = partitionPrefix(partition, reading) + pad(offset, 16);
   // The manifest goes first: without it the chunks are nobody's.
-  await store.deleteAll(prefixOf(partition, offset) + MANIFEST);
-  await store.deleteAll(`${prefixOf(partition, offset)}/`);
+  await store.deleteAll(prefix + MANIFEST);
+  await store.deleteAll(`${prefix}/`);
 }
 
 /** Of these checkpoints, the ones whose offsets count in this log, newest first. */
 export async function checkpointsOf(
   store: StateStore,
-  { logId, partition }: Pick<Lineage, 'logId' | 'partition'>,
+  lineage: Pick<Lineage, 'logId' | 'partition'> & { inHistory?: boolean },
   offsets: readonly number[],
 ): Promise<number[]> {
+  const { logId, partition, inHistory = false } = lineage;
   const own: number[] = [];
   for (const offset of offsets) {
-    const manifest = await readManifest(store, partition, offset);
+    const manifest = await readManifest(store, partition, offset, readingOf(inHistory));
     if (manifest?.logId === logId) own.push(offset);
   }
   return own;
 }
 
 /** Offsets of the checkpoints of a partition, newest first. */
-export async function listCheckpoints(store: StateStore, partition: number): Promise<number[]> {
-  const keys = await store.list(partitionPrefix(partition));
+export async function listCheckpoints(
+  store: StateStore,
+  partition: number,
+  reading: Reading = 'samples',
+): Promise<number[]> {
+  const keys = await store.list(partitionPrefix(partition, reading));
   return keys
     .filter((key) => key.endsWith(MANIFEST))
-    .map(offsetOf)
+    .map((key) => offsetOf(key, reading))
+    .filter((offset) => !Number.isNaN(offset))
     .sort((a, b) => b - a);
 }
 
@@ -197,16 +225,16 @@ export async function listCheckpoints(store: StateStore, partition: number): Pro
 export async function restoreCheckpoint(
   store: StateStore,
   partition: Partition,
-  options: { lineage: Lineage; high: number; logger: Logger },
+  options: { lineage: Lineage; high: number; logger: Logger; reading?: Reading },
 ): Promise<Checkpoint | undefined> {
-  const { lineage, logger } = options;
-  for (const offset of await listCheckpoints(store, lineage.partition)) {
-    const where = { partition: lineage.partition, offset };
+  const { lineage, logger, reading = 'samples' } = options;
+  for (const offset of await listCheckpoints(store, lineage.partition, reading)) {
+    const where = { partition: lineage.partition, offset, reading };
     if (offset > options.high) {
       logger.warn(where, 'A checkpoint lies beyond the end of the log; it is passed over');
       continue;
     }
-    const manifest = await readManifest(store, lineage.partition, offset);
+    const manifest = await readManifest(store, lineage.partition, offset, reading);
     if (manifest === undefined) continue;
     if (
       manifest.version > CHECKPOINT_VERSION ||
@@ -233,12 +261,18 @@ export async function restoreCheckpoint(
   return undefined;
 }
 
+/** Of a program that ran before anything was sent to it: nothing speaks against history. */
+export function isOfNothing({ offset, historyNext, controlNext, entryEnd }: Checkpoint): boolean {
+  return offset + historyNext + controlNext === 0n && entryEnd === 0;
+}
+
 export async function readManifest(
   store: StateStore,
   partition: number,
   offset: number,
+  reading: Reading = 'samples',
 ): Promise<Checkpoint | undefined> {
-  const bytes = await store.get(prefixOf(partition, offset) + MANIFEST);
+  const bytes = await store.get(partitionPrefix(partition, reading) + pad(offset, 16) + MANIFEST);
   return bytes === undefined ? undefined : fromBinary(CheckpointSchema, bytes);
 }
 
@@ -259,7 +293,8 @@ export async function readChunks(
   store: StateStore,
   manifest: Checkpoint,
 ): Promise<Buffer | undefined> {
-  const prefix = prefixOf(manifest.partition, Number(manifest.offset));
+  const { inHistory, historyNext, offset } = manifest;
+  const prefix = prefixOf(manifest, Number(inHistory ? historyNext : offset));
   const chunks: Uint8Array[] = [];
   for (const [index, { bytes, crc32: wanted }] of manifest.chunk.entries()) {
     const chunk = await store.get(`${prefix}/${pad(index, 6)}`);
@@ -304,19 +339,29 @@ function fill(partition: Partition, manifest: Checkpoint, whole: Buffer): void {
   partition.nextSweepMs = manifest.nextSweepMs;
   partition.control.next = Number(manifest.controlNext);
   partition.noise.restore(noise, shown, manifest.unsuited);
+  partition.history.restore(manifest);
   partition.findFlagged();
 }
 
-function partitionPrefix(partition: number): string {
-  return `checkpoint/${pad(partition, 3)}/`;
+function readingOf(inHistory: boolean): Reading {
+  return inHistory ? 'history' : 'samples';
 }
 
-function prefixOf(partition: number, offset: number): string {
-  return partitionPrefix(partition) + pad(offset, 16);
+function partitionPrefix(partition: number, reading: Reading): string {
+  return `checkpoint/${pad(partition, 3)}/${reading === 'history' ? HISTORY : ''}`;
 }
 
-function offsetOf(key: string): number {
-  return Number(key.split('/')[2]);
+function prefixOf(
+  { partition, inHistory }: Pick<Checkpoint, 'partition' | 'inHistory'>,
+  offset: number,
+): string {
+  return partitionPrefix(partition, readingOf(inHistory)) + pad(offset, 16);
+}
+
+/** NaN of a key of the other log. */
+function offsetOf(key: string, reading: Reading): number {
+  const place = key.split('/')[2] as string;
+  return Number(reading === 'history' ? place.slice(HISTORY.length) : place);
 }
 
 function pad(number: number, digits: number): string {

@@ -1,6 +1,7 @@
 // Brings the state of a partition back from the newest checkpoint that the log still fits. A checkpoint beyond the end
 // of its log means that the log was cut off: once that is certain the checkpoint is deleted, because when the log has
-// grown past its offset again it would be taken for a state that it is not.
+// grown past its offset again it would be taken for a state that it is not. Without one, a checkpoint in the middle of the
+// history that comes before the samples is taken.
 
 import type { Logger } from '../http-server.js';
 import { RETRY_MS_MIN, TRUNCATION_MS_MIN } from '../limits.js';
@@ -11,6 +12,7 @@ import type { StateStore } from '../state/state-store.js';
 import {
   checkpointsOf,
   deleteCheckpoint,
+  isOfNothing,
   type Lineage,
   listCheckpoints,
   restoreCheckpoint,
@@ -35,6 +37,8 @@ export interface Loaded {
   partition: Partition;
   /** Offset to read from. */
   from: number;
+  /** No sample has been applied: history comes first, if there is any. */
+  isCold: boolean;
   /** Of the checkpoint; undefined when there was none. */
   hash: string | undefined;
   low: number;
@@ -52,7 +56,12 @@ export async function loadPartition(
   if (signal.aborted) return undefined;
   const partition = new Partition(createForest(seriesMax), seriesMax, detectors);
   const options = { lineage, high: bounds.high, logger };
-  const manifest = await restoreCheckpoint(store, partition, options);
+  let manifest = await restoreCheckpoint(store, partition, options);
+  const isCold = manifest === undefined || isOfNothing(manifest);
+  if (isCold) {
+    const { high } = await parts.log.bounds('backfill', lineage.partition);
+    manifest = await restoreCheckpoint(store, partition, { ...options, high, reading: 'history' });
+  }
   const { windows } = partition.forest;
   if (windows === undefined) await forgetWindows(store, lineage.partition);
   if (manifest !== undefined && windows !== undefined && !signal.aborted) {
@@ -64,6 +73,7 @@ export async function loadPartition(
   return {
     partition,
     from: manifest === undefined ? 0 : Number(manifest.offset),
+    isCold,
     hash: manifest === undefined ? undefined : Buffer.from(manifest.stateHash).toString('hex'),
     ...bounds,
   };

@@ -21,6 +21,7 @@ import type { DetectorSet } from './detectors.js';
 import { Entities } from './entities.js';
 import { HistogramSampleReader } from './histogram-sample.js';
 import { Histograms } from './histograms.js';
+import { HistoryPosition } from './history-position.js';
 import { NoiseControl } from './noise-control.js';
 import type { PartitionHooks } from './phase-change.js';
 import { type Announcement, readRecord } from './readable-record.js';
@@ -49,6 +50,7 @@ export class Partition {
   readonly entities: Entities;
   readonly control = new ControlState();
   readonly noise: NoiseControl;
+  readonly history = new HistoryPosition();
   readonly counts: Record<Outcome, number> = {
     applied: 0,
     duplicate: 0,

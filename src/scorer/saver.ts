@@ -3,7 +3,7 @@
 // lost is not saved any more; what of it is being written is finished, because it is true whoever owns it now.
 
 import type { Logger } from '../http-server.js';
-import { WINDOWS_SAVED_MS } from '../limits.js';
+import { CHECKPOINTS_KEPT, WINDOWS_SAVED_MS } from '../limits.js';
 import type { Metrics } from '../metrics.js';
 import type { StateStore } from '../state/state-store.js';
 import {
@@ -24,7 +24,7 @@ export interface Owned {
   outputs: Uint8Array[];
   /** Of these, how many carry a window. */
   windowCount: number;
-  /** Offset that the state stands at; undefined while a batch is in work, when state and outputs are ahead of it. */
+  /** Offset that the state stands at, in the log that it reads; undefined while a batch is in work, when state and outputs are ahead of it. */
   settled: number | undefined;
   saved?: { offset: number; at: number; hash: string };
   /** When all windows were saved last, and up to which offset they reached at least. */
@@ -39,7 +39,7 @@ export interface SaverParts {
   logger: Logger;
   clock: () => number;
   /** Deletes what retention no longer keeps; never called for records that no checkpoint covers. */
-  trim: (partition: number, keepFrom: number) => Promise<void>;
+  trim: (partition: number, keepFrom: number, historyFrom: number) => Promise<void>;
   lineage: (partition: number) => Lineage;
   owned: () => Iterable<Owned>;
   intervalMs: number;
@@ -103,8 +103,10 @@ export class Saver {
       owned.saved = { offset, at: clock(), hash };
       // The log must reach back to the oldest checkpoint that may have to be fallen back to.
       const all = await listCheckpoints(store, index);
-      const oldest = (await checkpointsOf(store, lineage(index), all)).at(-1) ?? 0;
-      await trim(index, oldest);
+      const own = await checkpointsOf(store, lineage(index), all);
+      // History is read again only by a state that has nothing else.
+      const historyFrom = own.length < CHECKPOINTS_KEPT ? 0 : owned.partition.history.next;
+      await trim(index, own.at(-1) ?? 0, historyFrom);
     } catch (error) {
       metrics.checkpointFailures.inc();
       const fields = { partition: index, offset, err: error as Error };

@@ -7,6 +7,7 @@ import type { Pace } from '../pace.js';
 import type { StateStore } from '../state/state-store.js';
 import type { DetectorSet } from './detectors.js';
 import type { GaugeSettings } from './gauges.js';
+import type { HistorySettings } from './history.js';
 import type { NoiseRule } from './noise-rules.js';
 import type { WasmForest } from './wasm-forest.js';
 
@@ -21,8 +22,10 @@ export interface ScorerParts {
   clock: () => number;
   pace?: Pace;
   /** Deletes what retention no longer keeps; never called for records that no checkpoint covers. */
-  trim: (partition: number, keepFrom: number) => Promise<void>;
+  trim: (partition: number, keepFrom: number, historyFrom: number) => Promise<void>;
   settings: {
+    /** What comes before the samples; unless given, an empty log of history is not waited for. */
+    history?: HistorySettings;
     seriesMax: number;
     seed: number;
     checkpointMs: number;

@@ -6,12 +6,14 @@
 import { OperatingError } from '../errors.js';
 import type { Window } from '../gen/candidate_pb.js';
 import { BATCH_WINDOWS_MAX } from '../limits.js';
+import { HISTORY_SILENCE_MS } from '../limits-history.js';
 import { type Pace, REAL_PACE } from '../pace.js';
 import { type Running, runStage, type Stage } from '../stage.js';
 import { encodeCandidate, windowOf } from './candidate.js';
 import { type Lineage, listCheckpoints, stateHash, takeSnapshot } from './checkpoint.js';
 import { createControlTail } from './control-tail.js';
 import { Gauges } from './gauges.js';
+import { HistoryReader } from './history.js';
 import { type Loaded, type LoadParts, loadPartition } from './load.js';
 import type { NoiseRule } from './noise-rules.js';
 import type { Partition } from './partition.js';
@@ -34,6 +36,7 @@ export class Scorer {
   readonly #owned = new Map<number, Owned>();
   readonly #saver: Saver;
   readonly #control: TopicTail;
+  readonly #history: HistoryReader;
   #rules: readonly NoiseRule[];
   #starting: Promise<Running> | undefined;
   #running: Running | undefined;
@@ -56,6 +59,11 @@ export class Scorer {
       intervalMs: settings.checkpointMs,
     });
     this.#control = createControlTail(tail);
+    this.#history = new HistoryReader({
+      ...tail,
+      settings: settings.history ?? { isExpected: false, silenceMs: HISTORY_SILENCE_MS },
+      settle: (partition, next) => this.#settle(partition, next),
+    });
     observeScorer(metrics, {
       clock,
       owned: () => this.#owned.values(),
@@ -107,6 +115,8 @@ export class Scorer {
     if (stopped.length > 0) {
       return `partition ${stopped.join(', ')} stands still: a record cannot be read; see log.poison`;
     }
+    const history = this.#history.unready();
+    if (history !== undefined) return history;
     const behind = running.owned().filter((index) => !running.hasCaughtUp(index));
     return behind.length === 0 ? undefined : `replaying partition ${behind.join(', ')}`;
   }
@@ -212,7 +222,10 @@ export class Scorer {
     this.#forget(index);
     const loaded = await loadPartition(this.#loadParts(), this.#lineage(index), signal);
     // Whoever aborted does not want to know the offset.
-    return loaded === undefined ? 0 : this.#adopt(index, loaded);
+    if (loaded === undefined) return 0;
+    const from = this.#adopt(index, loaded);
+    if (loaded.isCold) await this.#history.follow(this.#get(index), signal);
+    return from;
   }
 
   /** Somebody else went on while we could not: what retention has deleted since may be part of what it saved. */
@@ -239,9 +252,10 @@ export class Scorer {
 
   #adopt(index: number, { partition, from, hash, low, high }: Loaded): number {
     const { clock, logger } = this.#parts;
-    const owned: Owned = { index, partition, outputs: [], windowCount: 0, settled: from };
+    const settled = partition.history.isReading ? partition.history.next : from;
+    const owned: Owned = { index, partition, outputs: [], windowCount: 0, settled };
     if (hash !== undefined) {
-      owned.saved = { offset: from, at: clock(), hash };
+      owned.saved = { offset: settled, at: clock(), hash };
       owned.triedAt = clock();
     }
     this.#owned.set(index, owned);
