@@ -2,12 +2,12 @@
 
 import { strict as assert } from 'node:assert';
 import { openShared } from './compose-outputs.js';
+import { addPage, processView } from './compose-page.js';
 import { seriesOf } from './compose-scorer.js';
 import { suspectSettings } from './compose-suspects.js';
 import { durationMs, type Settings } from './config.js';
 import type { Scorer } from './scorer/scorer.js';
 import type { Site } from './site.js';
-import { version } from './version.js';
 
 export async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
   const { Api } = await import('./api/api.js');
@@ -30,13 +30,9 @@ export async function addApi(site: Site, scorer: Scorer | undefined): Promise<vo
     ...(shared !== undefined && { shared }),
     hasTopic: settings.log.kind === 'kafka',
     ...(series !== undefined && { series }),
-    describe: () => ({
-      version: version(),
-      roles: settings.roles,
-      memoryBytes: process.memoryUsage().rss,
-      uptimeSeconds: process.uptime(),
-    }),
+    describe: processView(site),
   });
+  await addPage(site.server, logger);
   api.routes(site.server);
   site.steps.push({
     keys: ['mode', 'alerts.budget'],

@@ -10,7 +10,7 @@ import { addSeriesRoutes, createScorer } from './compose-scorer.js';
 import type { Settings } from './config.js';
 import { Guard } from './guard.js';
 import { healthRoutes } from './health.js';
-import type { Logger } from './http-server.js';
+import type { HttpServer, Logger } from './http-server.js';
 import { createListeners } from './listeners.js';
 import { memoryAllowance, observeMemory } from './memory-limit.js';
 import { createMetrics } from './metrics.js';
@@ -41,6 +41,8 @@ export interface Surroundings {
   clock?: () => number;
   /** Reads the settings again, for a reload. Throws `config_invalid`. */
   read?: () => Settings;
+  /** Routes beside those of the roles. */
+  addRoutes?: (server: HttpServer) => void;
 }
 
 /** Rejects with an OperatingError whose message names cause and fix; then nothing is left running. */
@@ -48,11 +50,10 @@ export async function startTreeline(
   settings: Settings,
   surroundings: Surroundings,
 ): Promise<Treeline> {
-  const { logger } = surroundings;
   const undo: (() => Promise<void>)[] = [];
   try {
     const { clock = Date.now, read = () => settings } = surroundings;
-    const around = { logger, clock, read, undo };
+    const around = { ...surroundings, clock, read, undo };
     return (await startModelAlone(settings, around)) ?? (await compose(settings, around));
   } catch (error) {
     for (const step of undo.reverse()) await step();
@@ -62,7 +63,7 @@ export async function startTreeline(
 
 async function compose(
   settings: Settings,
-  around: Pick<Site, 'logger' | 'clock' | 'undo'> & { read: () => Settings },
+  around: Surroundings & Pick<Site, 'clock' | 'undo'> & { read: () => Settings },
 ): Promise<Treeline> {
   const { logger, undo } = around;
   const guard = new Guard(settings, around);
@@ -88,6 +89,7 @@ async function compose(
   if (settings.roles.includes('api')) await addApi(site, scorer);
   else if (scorer !== undefined) await addSeriesRoutes(site, scorer);
   await addModelRoles(site);
+  around.addRoutes?.(server);
   for (const one of listeners.all) healthRoutes(one, site.checks);
   scrapeRoutes(listeners.metrics, metrics, scorer?.gauges, addPodRoutes(site, scorer));
   if (scorer !== undefined) {

@@ -368,3 +368,7 @@ export const SHIFTS_KEPT_MAX = 10_000;
 export const UNSUITED_MAX = 50_000;
 /** Weekly windows are looked up for so long at once: three times this long, about 24 windows. */
 export const WINDOWS_MS = 8 * 24 * 60 * 60 * 1000;
+/** Files of the web page: an index, a script, a style and a few that are loaded when wanted. */
+export const PAGE_FILES_MAX = 64;
+/** One file of it, in memory three times (as it is, gzip, br): the script has 0.1 MB. */
+export const PAGE_BYTES_MAX = 4 * 1024 * 1024;

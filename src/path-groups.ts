@@ -20,6 +20,8 @@ const HEALTH_PATHS = new Set([
   '/readyz',
   '/healthz',
 ]);
+/** The page itself, which holds nothing of anybody: what it shows it asks for with a token. */
+const PAGE_PATHS = new Set(['/', '/assets/:name']);
 const WRITE_PATHS = new Set(['/api/v1/write', '/api/v1/push']);
 /** What they show is of all tenants together, unless the reader names one. */
 const OPERATOR_PATHS = new Set(['/metrics', '/anomaly/v1/status']);
@@ -35,7 +37,7 @@ const DOCUMENT_PATHS = /^\/(openapi\.json|docs)(\/|$)/;
 export function placeOf(method: string, path: string | undefined): Place | undefined {
   const isRead = method === 'GET' || method === 'HEAD';
   if (path === undefined) return { group: isRead ? 'read' : 'admin', scope: 'nobody' };
-  if (HEALTH_PATHS.has(path)) return undefined;
+  if (HEALTH_PATHS.has(path) || (isRead && PAGE_PATHS.has(path))) return undefined;
   if (MODEL_PATHS.test(path)) return { group: 'read', scope: 'nobody' };
   if (WRITE_PATHS.has(path)) return { group: 'write', scope: 'tenant' };
   if (!isRead) {

@@ -89,7 +89,7 @@ test('a fresh clone shows its first anomaly by the first command', {
   expect(DEMO).toBe('npm ci && npm run demo');
   const demo = start(DEMO as string);
   try {
-    await demo.until(/anomaly_flag\{.*demo_checkout_latency_seconds.*\} 1/, 280_000);
+    await demo.until(/anomaly_flag\{.*db_query_duration_seconds.*\} 1/, 280_000);
     // What the demo prints is what it is worth: the commands it names show the fault.
     const shown = [...demo.output().matchAll(/^ {2}(curl .*)$/gm)].map(
       ([, command = '']) => command,
@@ -97,9 +97,9 @@ test('a fresh clone shows its first anomaly by the first command', {
     expect(shown).toHaveLength(2);
     for (const command of shown) {
       const answer = execFileSync('bash', ['-c', command]).toString();
-      expect(answer).toContain('demo_checkout_latency_seconds');
-      expect(answer).toContain('shop-1:9100');
-      expect(answer).not.toContain('shop-2:9100');
+      expect(answer).toContain('db_query_duration_seconds');
+      expect(answer).toContain('database-1');
+      expect(answer).not.toContain('database-2');
     }
   } finally {
     await demo.stop();

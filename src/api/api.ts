@@ -55,7 +55,7 @@ export interface ApiParts {
   /** Anomalies are told in a topic of the log, for programs of others. */
   hasTopic?: boolean;
   /** What a status answer says of the process. */
-  describe: () => object;
+  describe: () => object | Promise<object>;
 }
 
 /** The partition of the control log whose records are in force. */
@@ -338,7 +338,7 @@ export class Api {
     this.#refreshNow();
     const { mode, budget } = notices.settings;
     return {
-      ...describe(),
+      ...(await describe()),
       logId: log.id,
       anomalies: anomalies.count,
       incidents: [...this.timeline.incidents()].length,

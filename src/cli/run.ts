@@ -59,12 +59,13 @@ export function endWith(treeline: Treeline, logger: Logger): void {
 }
 
 export function welcome(url: string, settings: Settings, metricsUrl = url): string {
+  const page = settings.roles.includes('api') ? `open ${url} in a browser, or ` : '';
   return `Treeline ${version()} listens on ${url}, data in ${settings.dataDir}
 
 Add to prometheus.yml:
 
 ${prometheusBlocks(url, settings, { metricsUrl })}
-Then ask Prometheus: anomaly_flag == 1
+Then ${page}ask Prometheus: anomaly_flag == 1
 `;
 }
 

@@ -1,0 +1,12 @@
+// The page: a head with the way to each view and the state of the connection, the view, and what lies over it. Views are
+// chosen by the address; see route.ts.
+
+import { render } from 'preact';
+import { followEvents } from './events.js';
+import { Page } from './page.js';
+import './style.css';
+
+const root = document.getElementById('page');
+if (root === null) throw new Error('index.html has no element with the id page');
+render(<Page />, root);
+void followEvents();
