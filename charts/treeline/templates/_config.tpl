@@ -49,6 +49,7 @@
 {{- end -}}
 {{- $redis := include "treeline.configRedis" $root | fromYaml -}}
 {{- if and $redis (eq .key "api") }}{{ $_ := set $made "redis" $redis }}{{ end -}}
+{{- if and $v.deepCheck.enabled (has .key (list "scorer" "api")) }}{{ $_ := set $made "verdicts" "on" }}{{ end -}}
 {{- $deep := include "treeline.configDeepCheck" $root | fromYaml -}}
 {{- $own := dict -}}
 {{- if hasKey $v .key }}{{ $own = get $v .key }}{{ end -}}
