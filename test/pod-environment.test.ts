@@ -210,7 +210,7 @@ test('a variable that cannot be used is refused by its name', () => {
   ok('TRAINING_LOOKBACK_MINUTES', 'x', 'expected a number from 0');
   ok('POD_LABEL', 'a-b', 'is no name of a label');
   ok('NAMESPACE_REGEX', '(a+)+', 'ingest.keep[0]: The regular expression');
-  expect(fault({ PROMETHEUS_URL: 'p:9090' })).toContain('PROMETHEUS_URL: sources[0]');
+  expect(fault({ PROMETHEUS_URL: 'p:9090' })).toContain('PROMETHEUS_URL: backfill.prometheus');
 });
 
 test('a pulled rate and pushed counters are the same feature', () => {
