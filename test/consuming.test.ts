@@ -64,7 +64,7 @@ async function buildPython(): Promise<string[]> {
   const folder = temporaryDirectory('consumer');
   await cp(source, folder, { recursive: true });
   await mkdir(join(folder, 'gen'));
-  const protos = ['sample_block', 'candidate', 'anomaly', 'remote_write_v2'].map(
+  const protos = ['sample_block', 'candidate', 'verdict', 'anomaly', 'remote_write_v2'].map(
     (name) => `${name}.proto`,
   );
   const protoc = ['-m', 'grpc_tools.protoc', `-I${join(root, 'proto')}`, '--python_out=gen'];
