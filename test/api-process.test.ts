@@ -30,7 +30,10 @@ test('anomalies, decisions and feedback outlive kill -9, and a reload goes live'
   const directory = temporaryDirectory('api-process');
   const config = join(directory, 'treeline.yaml');
   writeFileSync(config, 'mode: shadow\n');
-  const options = { dataDir: join(directory, 'd'), args: ['--config', config] };
+  const options = {
+    dataDir: join(directory, 'd'),
+    args: ['--config', config, '--verdicts', 'off'],
+  };
   const first = await startTreeline(options);
   const sender = openSender(first.url);
   const random = randomOf(5);

@@ -37,6 +37,8 @@ afterAll(async () => {
 });
 
 const argsOf = (...more: string[]) => [
+  // Flags go up at once.
+  ...['--verdicts', 'off'],
   ...['--backfill-prometheus', prometheus.url, '--backfill-lookback', '5d'],
   ...['--checkpoint-interval', '1s', '--logging-level', 'warn', ...more],
 ];

@@ -109,6 +109,10 @@ export function openCluster(options: ClusterOptions): Cluster {
         const rows: PartitionRow[] = [];
         for (const { treeline, role } of members) {
           if (role !== 'scorer' || treeline === undefined) continue;
+          if (treeline.program.hasExited()) {
+            seen = `a scorer ended: ${treeline.program.stderr().slice(-2_000)}`;
+            continue;
+          }
           const path = '/anomaly/v1/status?stateHash=now';
           // A scorer that is just starting or leaving is asked again.
           const status = await treeline
@@ -117,7 +121,8 @@ export function openCluster(options: ClusterOptions): Cluster {
           rows.push(...(status?.partitions ?? []));
         }
         rows.sort((a, b) => a.partition - b.partition);
-        seen = JSON.stringify(rows.map(({ partition, offset, high }) => [partition, offset, high]));
+        const places = rows.map(({ partition, offset, high }) => [partition, offset, high]);
+        if (rows.length > 0) seen = JSON.stringify(places);
         const isWhole = rows.length === options.partitions;
         const isDone = rows.every(
           ({ partition, offset, high, stateHash: hash }, index) =>

@@ -96,7 +96,7 @@ test('rules, false alarms, accepted shifts and windows hold on the running progr
   writeFileSync(file, 'detection: { rules: [{ match: [upward], direction: above }] }\n');
   const options = {
     dataDir: join(directory, 'data'),
-    args: ['--config', file, '--log-partitions', '1'],
+    args: ['--config', file, '--log-partitions', '1', '--verdicts', 'off'],
   };
   const treeline = await startTreeline(options);
   const feed = new Feed(treeline);

@@ -34,7 +34,7 @@ auth.credentials:
   - { name: operator, tokenFile: ${directory}/operator, allow: [write, read, admin] }
 `,
   );
-  treeline = await startTreeline({ args: ['--config', config] });
+  treeline = await startTreeline({ args: ['--config', config, '--verdicts', 'off'] });
   sender = openSender(treeline.url);
   const begin = Math.floor(Date.now() / MINUTE) * MINUTE - SAMPLES * MINUTE;
   // The same series of both; only beta's goes wrong at its end. Beta has one more besides.
@@ -155,7 +155,7 @@ test('no secret stands in the log or in what is printed', () => {
 });
 
 test('after a restart each still has its own', async () => {
-  const args = ['--config', join(directory, 'treeline.yaml')];
+  const args = ['--config', join(directory, 'treeline.yaml'), '--verdicts', 'off'];
   const before = await seriesOf(asTenant('beta'));
   const { dataDir, port } = treeline;
   await treeline.kill();
@@ -169,7 +169,7 @@ test('after a restart each still has its own', async () => {
 
 test('a Prometheus with the printed blocks writes and reads as the tenant of its token', async () => {
   const printed = treeline.program.stdout();
-  const blocks = printed.slice(printed.indexOf('remote_write:'), printed.indexOf('Then ask'));
+  const blocks = printed.slice(printed.indexOf('remote_write:'), printed.indexOf('Then open'));
   expect(blocks).not.toContain('X-Scope-OrgID');
   const prometheus = await startPrometheus(`global: { scrape_interval: 1s }\n${blocks}`);
   const up = await eventually('what Prometheus has written', 60_000, async () => {

@@ -13,6 +13,7 @@ import { prometheusBlocks } from './blocks.js';
 import { type Options, sourcesOf } from './config.js';
 
 const STOP_MS_MAX = 30_000;
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
 export async function run(options: Options): Promise<void> {
   const read = () => loadSettings(sourcesOf(options));
@@ -26,7 +27,11 @@ export async function run(options: Options): Promise<void> {
     await verifyReplay(settings, logger);
     return;
   }
+  // Told to stop before it has started: nothing has been done that would have to be put in order.
+  const leave = () => process.exit(0);
+  for (const signal of STOP_SIGNALS) process.once(signal, leave);
   const treeline = await startTreeline(settings, { logger, read });
+  for (const signal of STOP_SIGNALS) process.off(signal, leave);
   endWith(treeline, logger);
   process.on('SIGHUP', () => reload(treeline));
   process.stdout.write(welcome(treeline.url, settings, treeline.metricsUrl));
