@@ -98,7 +98,9 @@ export class DirectoryWatch {
     this.#samples[partition] = (this.#samples[partition] as number) + block.fingerprint.length;
   }
 
-  #countParts(keys: readonly string[], look: Look): void {
+  #countParts(all: readonly string[], look: Look): void {
+    // Windows lie beside the checkpoints and belong to none.
+    const keys = all.filter((key) => !key.includes('/windows/'));
     const placeOf = (key: string) => key.slice(0, key.lastIndexOf('/'));
     const whole = new Set(keys.filter((key) => key.endsWith('/manifest')).map(placeOf));
     const stray = keys.map(placeOf).filter((place) => !whole.has(place));

@@ -110,7 +110,8 @@ export function openCluster(options: ClusterOptions): Cluster {
         for (const { treeline, role } of members) {
           if (role !== 'scorer' || treeline === undefined) continue;
           if (treeline.program.hasExited()) {
-            seen = `a scorer ended: ${treeline.program.stderr().slice(-2_000)}`;
+            const exit = JSON.stringify(await treeline.program.exited);
+            seen = `a scorer ended with ${exit}: ${treeline.program.stderr().slice(-2_000)}`;
             continue;
           }
           const path = '/anomaly/v1/status?stateHash=now';

@@ -128,7 +128,8 @@ export class KafkaMember {
     const gone = sleep(CLOSE_MS_MAX, undefined, { ref: false });
     this.#starting = Promise.all([
       Promise.race([disconnect(consumer), gone]),
-      sleep(pauseMs, undefined, { ref: false, signal: this.#ending.signal }).catch(() => {}), // closing
+      // It keeps the process alive: while a role starts there may be nothing else that does.
+      sleep(pauseMs, undefined, { signal: this.#ending.signal }).catch(() => {}), // closing
     ]).then(() => (this.#ending.signal.aborted ? undefined : this.#run()));
   }
 
