@@ -140,7 +140,7 @@ function senderOf(
   firing: () => readonly Alert[],
   clock: () => number = Date.now,
 ): AlertSender {
-  const sender = new AlertSender({ urls, firing, clock, logger: quiet });
+  const sender = new AlertSender({ urls, firing, ended: () => [], clock, logger: quiet });
   closing.push(() => sender.stop());
   return sender;
 }
@@ -215,4 +215,35 @@ test('what ended while a receiver was away is dropped once the receiver let it e
   now += ALERT_GOOD_MS + 1;
   await until(() => sender.counts.dropped === 1);
   expect(sender.counts).toEqual({ accepted: 1, refused: 0, failed: 1, dropped: 1 });
+});
+
+test('whoever sends from now on tells of what ended while nobody did', async () => {
+  const { url, bodies } = await listen();
+  const now = 1_000_000;
+  let permit: AbortSignal | undefined;
+  const asked: number[] = [];
+  const endsMs = now - 1_000;
+  const sender = new AlertSender({
+    urls: [url],
+    firing: () => [],
+    ended: (sinceMs) => {
+      asked.push(sinceMs);
+      return [{ alert: alertOf('a'), endsMs }];
+    },
+    clock: () => now,
+    logger: quiet,
+    permit: () => permit,
+  });
+  closing.push(() => sender.stop());
+  sender.wake();
+  expect(asked).toEqual([]);
+  permit = new AbortController().signal;
+  sender.wake();
+  await eventually('it to be sent', 5_000, async () =>
+    sender.counts.accepted === 1 ? true : undefined,
+  );
+  sender.wake();
+  expect(asked).toEqual([now - ALERT_GOOD_MS]);
+  const [[sent]] = bodies as [Sent];
+  expect([sent?.labels.incident, Date.parse(sent?.endsAt ?? '')]).toEqual(['a', endsMs]);
 });

@@ -184,12 +184,15 @@ test('all show the same, one sends, and when it stops the next one sends at once
   await eventually('its end to be sent', WAIT_MS, async () =>
     sent.some(({ ended }) => ended) ? true : undefined,
   );
-  const id = anomalyId(fault);
-  expect(sent).toEqual([
-    { by: 'first', incident: id, ended: false },
-    { by: 'second', incident: id, ended: false },
-    { by: 'second', incident: id, ended: true },
+  const incident = anomalyId(fault);
+  expect(sent.filter(({ by }) => by === 'first')).toEqual([
+    { by: 'first', incident, ended: false },
   ]);
+  // When the end came first, it need not say before that it fires.
+  const told = sent.filter(({ by }) => by === 'second');
+  expect(told.at(-1)).toEqual({ by: 'second', incident, ended: true });
+  expect(told.slice(0, -1).filter(({ ended }) => ended)).toEqual([]);
+  expect(told.length).toBeLessThanOrEqual(2);
   // Told in the topic once for each change, whoever told it.
   const records: { end: bigint | undefined; score: number }[] = [];
   for (const partition of [0, 1]) {

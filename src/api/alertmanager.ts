@@ -23,6 +23,11 @@ export interface Alert {
   startsMs: number;
 }
 
+export interface EndedAlert {
+  alert: Alert;
+  endsMs: number;
+}
+
 export type SendOutcome = 'accepted' | 'refused' | 'failed' | 'dropped';
 
 interface Receiver {
@@ -30,7 +35,7 @@ interface Receiver {
   /** Key → when it was last taken. */
   sent: Map<string, number>;
   /** Ended, and not yet taken. */
-  resolved: Map<string, { alert: Alert; endsMs: number }>;
+  resolved: Map<string, EndedAlert>;
   sending: Promise<void> | undefined;
   isAway: boolean;
 }
@@ -39,6 +44,8 @@ export interface AlertSenderParts {
   urls: readonly string[];
   /** What fires now. */
   firing: () => readonly Alert[];
+  /** What fired, and has ended since. */
+  ended: (sinceMs: number) => readonly EndedAlert[];
   clock: () => number;
   logger: Logger;
   /** Aborted when this process may send no more; undefined while it may not. Without it, it always may. */
@@ -52,8 +59,8 @@ export class AlertSender {
   readonly #parts: AlertSenderParts;
   readonly #receivers: readonly Receiver[];
   readonly #stopping = new AbortController();
-  /** What fired when it was last looked at. */
-  #known = new Map<string, Alert>();
+  /** What fired when it was last looked at; undefined until then, and while another process sends. */
+  #known: Map<string, Alert> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(parts: AlertSenderParts) {
@@ -83,8 +90,9 @@ export class AlertSender {
     }
     const firing = new Map(this.#parts.firing().map((alert) => [alert.key, alert]));
     const endsMs = this.#parts.clock();
+    if (this.#known === undefined) this.#takeOver(endsMs);
     for (const receiver of this.#receivers) {
-      for (const [key, alert] of this.#known) {
+      for (const [key, alert] of this.#known ?? []) {
         // Of what it never took, it need not hear the end.
         if (!firing.has(key) && receiver.sent.delete(key)) this.#resolve(receiver, alert, endsMs);
       }
@@ -112,10 +120,17 @@ export class AlertSender {
 
   /** Another process sends now, and knows best what it has sent. */
   #forget(): void {
-    this.#known = new Map();
+    this.#known = undefined;
     for (const { sent, resolved } of this.#receivers) {
       sent.clear();
       resolved.clear();
+    }
+  }
+
+  /** The one before us may have stopped before it could tell of an end. To be told of it twice changes nothing. */
+  #takeOver(nowMs: number): void {
+    for (const { alert, endsMs } of this.#parts.ended(nowMs - ALERT_GOOD_MS)) {
+      for (const receiver of this.#receivers) this.#resolve(receiver, alert, endsMs);
     }
   }
 
@@ -139,7 +154,7 @@ export class AlertSender {
         receiver.resolved.delete(key);
         this.counts.dropped++;
       }
-      const due = [...this.#known.values()].filter(
+      const due = [...(this.#known?.values() ?? [])].filter(
         ({ key }) => now - (receiver.sent.get(key) ?? Number.NEGATIVE_INFINITY) >= ALERT_RESEND_MS,
       );
       const batch = [

@@ -19,7 +19,7 @@ import { type Running, runStage, type Stage } from '../stage.js';
 import type { StateStore } from '../state/state-store.js';
 import { ONLY_TENANT } from '../tenant.js';
 import { AlertSender } from './alertmanager.js';
-import { firingAlerts } from './alerts.js';
+import { endedAlerts, firingAlerts } from './alerts.js';
 import type { Anomaly } from './anomalies.js';
 import { AnomaliesTopic } from './anomalies-topic.js';
 import {
@@ -100,6 +100,7 @@ export class Api {
     this.#alerts = new AlertSender({
       urls: settings.alertmanagers,
       firing: () => firingAlerts(this.timeline).filter(({ key }) => this.#keeping.isStored(key)),
+      ended: (sinceMs) => endedAlerts(this.timeline, sinceMs),
       clock,
       logger,
       ...(this.sharing !== undefined && { permit: () => this.sharing?.permit() }),
