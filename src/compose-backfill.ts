@@ -4,28 +4,15 @@
 import { Filler, type FillerParts } from './backfill/filler.js';
 import { durationMs, type Settings, sizeBytes } from './config.js';
 import { OperatingError } from './errors.js';
-import type { Check } from './health.js';
-import type { Logger } from './http-server.js';
 import { HISTORY_SILENCE_MS } from './limits-history.js';
-import type { Log } from './log/log.js';
 import type { Metrics } from './metrics.js';
 import { REAL_PACE } from './pace.js';
 import { openPrometheusApi } from './prometheus-api.js';
 import { authorizationOf } from './prometheus-credential.js';
 import type { WasmDecoder } from './receiver/wasm-decoder.js';
 import type { HistorySettings } from './scorer/history.js';
+import type { Site } from './site.js';
 import { ONLY_TENANT } from './tenant.js';
-
-export interface BackfillSite {
-  settings: Settings;
-  log: Log;
-  metrics: Metrics;
-  logger: Logger;
-  clock: () => number;
-  checks: Check[];
-  failures: Promise<void>[];
-  undo: (() => Promise<void>)[];
-}
 
 /** What asks for everything; names that are left out on arrival are then not asked for. */
 const EVERYTHING = '{__name__!=""}';
@@ -40,7 +27,7 @@ export function historySettings({ backfill, log }: Settings): HistorySettings {
 }
 
 /** Before the listener: whether history comes too late depends on whether samples have come. */
-export async function addBackfill(site: BackfillSite, decoder: () => WasmDecoder): Promise<void> {
+export async function addBackfill(site: Site, decoder: () => WasmDecoder): Promise<void> {
   const { settings, log, metrics, logger, clock, checks, failures, undo } = site;
   const { backfill } = settings;
   if (backfill.prometheus === '') return;

@@ -1,30 +1,15 @@
 // The part of the composition root that knows the deep check: settings to a forecaster and the role. WebAssembly is loaded
 // in the background as soon as the process runs, because its first runs are slow; a child process at the first candidate.
 
-import type { Settings } from './config.js';
 import { DeepCheck } from './deep-check/deep-check.js';
-import type { Check } from './health.js';
-import type { Logger } from './http-server.js';
 import { openForecaster } from './inference/open-forecaster.js';
 import { LATE_RATIO } from './limits-models.js';
-import type { Log } from './log/log.js';
-import type { Metrics } from './metrics.js';
 import { authorizationOf } from './prometheus-credential.js';
-
-export interface DeepCheckSite {
-  settings: Settings;
-  log: Log;
-  metrics: Metrics;
-  logger: Logger;
-  clock: () => number;
-  checks: Check[];
-  failures: Promise<void>[];
-  undo: (() => Promise<void>)[];
-}
+import type { Site } from './site.js';
 
 const PREPARE_MS = 1_000;
 
-export async function addDeepCheck(site: DeepCheckSite): Promise<void> {
+export async function addDeepCheck(site: Site): Promise<void> {
   const { settings, log, metrics, logger, clock, checks, failures, undo } = site;
   const { model, runtime, remote, remoteTokenFile, batch, budget, waitMs } = settings.deepCheck;
   const authorization =

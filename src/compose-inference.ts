@@ -6,27 +6,20 @@ import type { Settings } from './config.js';
 import { OperatingError } from './errors.js';
 import { Guard } from './guard.js';
 import { type Check, healthRoutes } from './health.js';
-import { createHttpServer, type HttpServer, type Logger, listen } from './http-server.js';
+import { createHttpServer, type Logger, listen } from './http-server.js';
 import { loadModel } from './inference/manifest.js';
 import { OipServer } from './inference/oip-server.js';
 import { isOneLiner } from './inference/one-liners.js';
 import { openRuntime } from './inference/open-forecaster.js';
-import { createMetrics, type Metrics } from './metrics.js';
+import { createMetrics } from './metrics.js';
 import { createReloader } from './reload.js';
 import { scrapeRoutes } from './scrape.js';
 import { listenAddress } from './settings-rules.js';
+import type { Site } from './site.js';
 import { version } from './version.js';
 
-export interface InferenceSite {
-  settings: Settings;
-  metrics: Metrics;
-  logger: Logger;
-  clock: () => number;
-  server: HttpServer;
-  checks: Check[];
-  failures: Promise<void>[];
-  undo: (() => Promise<void>)[];
-}
+/** A process that does nothing else has no log. */
+export type InferenceSite = Omit<Site, 'log' | 'storage' | 'steps'>;
 
 /** Adds the routes; the model is loaded meanwhile, and readiness says so. Throws `model_invalid`. */
 export async function addInference(site: InferenceSite): Promise<void> {

@@ -1,12 +1,11 @@
 // The part of the composition root that knows which roles run models. What they are made of is loaded when one is wanted.
 
 import type { Treeline } from './compose.js';
-import type { DeepCheckSite } from './compose-deep-check.js';
-import type { InferenceSite } from './compose-inference.js';
 import type { Settings } from './config.js';
 import type { Logger } from './http-server.js';
+import type { Site } from './site.js';
 
-export async function addModelRoles(site: DeepCheckSite & InferenceSite): Promise<void> {
+export async function addModelRoles(site: Site): Promise<void> {
   const { roles } = site.settings;
   if (roles.includes('deep-check')) {
     await (await import('./compose-deep-check.js')).addDeepCheck(site);

@@ -2,28 +2,17 @@
 // the databases that each scorer writes its gauges to.
 
 import { randomUUID } from 'node:crypto';
-import { durationMs, type Settings } from './config.js';
+import { durationMs } from './config.js';
 import { hasRedis } from './config-outputs.js';
-import type { Check } from './health.js';
-import type { Logger } from './http-server.js';
 import { API_LEASE, Lease } from './lease.js';
 import type { Metrics } from './metrics.js';
 import type { GaugeFeed, RemoteWriteOutput } from './outputs/remote-write-output.js';
 import type { RemoteWriteTarget } from './outputs/remote-write-target.js';
 import { authorizationOf } from './prometheus-credential.js';
 import { redisConnection } from './redis-settings.js';
+import type { Site } from './site.js';
 import type { SharedStore } from './state/state-store.js';
 import { ONLY_TENANT } from './tenant.js';
-
-export interface OutputSite {
-  settings: Settings;
-  metrics: Metrics;
-  logger: Logger;
-  clock: () => number;
-  checks: Check[];
-  failures: Promise<void>[];
-  undo: (() => Promise<void>)[];
-}
 
 /** What the api says of its part in sharing. */
 export interface SharingState {
@@ -40,7 +29,7 @@ export interface Shared {
 }
 
 /** Undefined without Redis: then the api has a store of its own. Throws `config_invalid` when a secret cannot be read. */
-export async function openShared(site: OutputSite): Promise<Shared | undefined> {
+export async function openShared(site: Site): Promise<Shared | undefined> {
   const { settings, metrics, logger, checks, undo } = site;
   if (!hasRedis(settings.redis)) return undefined;
   const { openRedis } = await import('./state/redis-client.js');
@@ -84,7 +73,7 @@ export async function openShared(site: OutputSite): Promise<Shared | undefined> 
 }
 
 /** Where the gauges are. Throws `config_invalid` when a secret cannot be read. */
-export async function addOutputs(site: OutputSite, feed: GaugeFeed): Promise<void> {
+export async function addOutputs(site: Site, feed: GaugeFeed): Promise<void> {
   const { settings, logger, clock, checks, undo, failures } = site;
   if (settings.outputs.remoteWrite.length === 0) return;
   const { RemoteWriteOutput } = await import('./outputs/remote-write-output.js');

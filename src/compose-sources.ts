@@ -2,28 +2,15 @@
 
 import { durationMs, type Settings } from './config.js';
 import { sourceName } from './config-sources.js';
-import type { Check } from './health.js';
-import type { Logger } from './http-server.js';
-import type { Metrics } from './metrics.js';
 import { openPrometheusApi } from './prometheus-api.js';
 import { authorizationOf } from './prometheus-credential.js';
-import type { Step } from './reload.js';
+import type { Site } from './site.js';
 import type { SourceQuery, Taker } from './sources/source.js';
 import { createSources } from './sources/sources.js';
 import { ONLY_TENANT } from './tenant.js';
 
-export interface SourceSite {
-  settings: Settings;
-  metrics: Metrics;
-  logger: Logger;
-  clock: () => number;
-  checks: Check[];
-  steps: Step[];
-  undo: (() => Promise<void>)[];
-}
-
 /** Throws `config_invalid` when a secret cannot be read. */
-export function addSources(site: SourceSite, taker: Taker): void {
+export function addSources(site: Site, taker: Taker): void {
   const { settings, metrics, logger, clock } = site;
   const sources = createSources({ taker, metrics, logger, clock });
   sources.use(queriesOf(settings));
