@@ -25,7 +25,9 @@ const SEED = Number(argument('--seed') ?? Date.now() % 2 ** 31);
 const PARTITIONS = 12;
 const SERIES_MAX = 80_000;
 const CONNECTIONS = 8;
-const SERIES_PER_CONNECTION = 500;
+const SERIES_PER_CONNECTION = 1_000;
+/** Half of what Prometheus sends at once. */
+const SERIES_PER_BODY = 1_000;
 /** At the pace below it outlasts the kills. */
 const STEPS_MAX = 12_000;
 const PACE_MS = 20;
@@ -49,6 +51,7 @@ const receivers = cluster.members.filter(({ role }) => role === 'receiver');
 const load = startLoad({
   urls: Array.from({ length: CONNECTIONS }, (_, index) => receivers[index % 2]!.url),
   seriesPerConnection: SERIES_PER_CONNECTION,
+  seriesPerBody: SERIES_PER_BODY,
   stepsMax: STEPS_MAX,
   firstMs: FIRST_MS,
   paceMs: PACE_MS,
@@ -114,7 +117,7 @@ await endPrograms();
 
 const acknowledged = load.acknowledged.reduce((sum, one) => sum + one, 0);
 const differing = rows.filter(({ stateHash }, index) => stateHash !== reference.hashes[index]);
-const perSecond = Math.round((answers * 250) / seconds);
+const perSecond = Math.round((answers * SERIES_PER_BODY) / seconds);
 const results = {
   seed: SEED,
   kills: Object.fromEntries([...killed].sort()),

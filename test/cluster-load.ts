@@ -5,16 +5,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openSender, type Series, writeBody } from './remote-write-sender.js';
 
-const BATCH = 250;
 const STEP_MS = 15_000;
 const RETRY_MS = 30;
-/** Multiples of a batch; instances are what partitions are chosen by. */
+/** Instances are what partitions are chosen by. */
 const INSTANCES = 50;
 
 export interface LoadOptions {
   /** One connection to each. */
   urls: readonly string[];
   seriesPerConnection: number;
+  /** A divisor of those. */
+  seriesPerBody: number;
   stepsMax: number;
   firstMs: number;
   /** Pause of a connection after each answered body. */
@@ -36,7 +37,7 @@ export interface Load {
 }
 
 export function startLoad(options: LoadOptions): Load {
-  const { urls, seriesPerConnection, stepsMax, paceMs } = options;
+  const { urls, seriesPerConnection, seriesPerBody, stepsMax, paceMs } = options;
   const series = urls.length * seriesPerConnection;
   const acknowledged = new Uint8Array(stepsMax * series);
   let [answers, retries, longestMs, steps, isStopping] = [0, 0, 0, 0, false];
@@ -46,9 +47,9 @@ export function startLoad(options: LoadOptions): Load {
     const first = index * seriesPerConnection;
     try {
       for (let step = 0; step < stepsMax; step++) {
-        for (let from = first; from < first + seriesPerConnection; from += BATCH) {
+        for (let from = first; from < first + seriesPerConnection; from += seriesPerBody) {
           if (isStopping) return;
-          const body = writeBody(bodyOf(from, step, options.firstMs));
+          const body = writeBody(bodyOf({ from, count: seriesPerBody }, step, options.firstMs));
           const begun = performance.now();
           for (;;) {
             const status = await sender.send(body).then(
@@ -63,7 +64,7 @@ export function startLoad(options: LoadOptions): Load {
           }
           longestMs = Math.max(longestMs, performance.now() - begun);
           answers++;
-          acknowledged.fill(1, step * series + from, step * series + from + BATCH);
+          acknowledged.fill(1, step * series + from, step * series + from + seriesPerBody);
           if (paceMs > 0) await sleep(paceMs);
         }
         steps = Math.max(steps, step + 1);
@@ -98,8 +99,12 @@ export function sampleSent(
   return sampleValue(sample.series, step) === sample.value ? step : undefined;
 }
 
-function bodyOf(from: number, step: number, firstMs: number): Series[] {
-  return Array.from({ length: BATCH }, (_, offset) => {
+function bodyOf(
+  { from, count }: { from: number; count: number },
+  step: number,
+  firstMs: number,
+): Series[] {
+  return Array.from({ length: count }, (_, offset) => {
     const series = from + offset;
     return {
       labels: {

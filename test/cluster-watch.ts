@@ -79,7 +79,8 @@ export async function saved(member: Member, count: number): Promise<void> {
 export function loadOf({ members }: Cluster): Load {
   const urls = members.filter(({ role }) => role === 'receiver').map(({ url }) => url);
   const [seriesPerConnection, stepsMax] = [250, 10_000];
-  return startLoad({ urls, seriesPerConnection, stepsMax, firstMs: FIRST_MS, paceMs: 20 });
+  const shape = { seriesPerConnection, seriesPerBody: 250, stepsMax };
+  return startLoad({ ...shape, urls, firstMs: FIRST_MS, paceMs: 20 });
 }
 
 /** Until so many more bodies are answered. */

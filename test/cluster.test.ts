@@ -147,7 +147,7 @@ function loadOf(cluster: Cluster): Load {
   const seriesPerConnection = SERIES_PER_CONNECTION;
   return startLoad({
     urls,
-    seriesPerConnection,
+    ...{ seriesPerConnection, seriesPerBody: 250 },
     stepsMax: STEPS_MAX,
     firstMs: FIRST_MS,
     paceMs: 20,
