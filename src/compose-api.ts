@@ -1,7 +1,8 @@
 // The api's part of the composition root: its store, whose series it shows, and what of its settings may change while it runs.
 
 import { strict as assert } from 'node:assert';
-import { openShared } from './compose-outputs.js';
+import type { SeriesSource } from './api/rest-series.js';
+import { openShared, type Shared } from './compose-outputs.js';
 import { addPage, processView } from './compose-page.js';
 import { seriesOf } from './compose-scorer.js';
 import { suspectSettings } from './compose-suspects.js';
@@ -9,7 +10,16 @@ import { durationMs, type Settings } from './config.js';
 import type { Scorer } from './scorer/scorer.js';
 import type { Site } from './site.js';
 
-export async function addApi(site: Site, scorer: Scorer | undefined): Promise<void> {
+/** What others make of it. */
+export interface ApiSide {
+  /** Absent where nobody can be asked. */
+  series: SeriesSource | undefined;
+  shared: Shared | undefined;
+  /** Undefined while another api decides and sends; never in one that has its store to itself. */
+  permit(): AbortSignal | undefined;
+}
+
+export async function addApi(site: Site, scorer: Scorer | undefined): Promise<ApiSide> {
   const { Api } = await import('./api/api.js');
   const { log, storage, metrics, logger, clock, settings } = site;
   const shared = await openShared(site);
@@ -43,4 +53,7 @@ export async function addApi(site: Site, scorer: Scorer | undefined): Promise<vo
   await api.start();
   site.undo.push(() => api.stop());
   site.failures.push(api.failed);
+  const always = new AbortController().signal;
+  const permit = () => (api.sharing === undefined ? always : api.sharing.permit());
+  return { series, shared, permit };
 }

@@ -1,7 +1,10 @@
 // The part of the composition root that knows the deep check: settings to a forecaster and the role. WebAssembly is loaded
 // in the background as soon as the process runs, because its first runs are slow; a child process at the first candidate.
 
+import type { Settings } from './config.js';
 import { DeepCheck } from './deep-check/deep-check.js';
+import type { ForecastDesk } from './inference/forecast-desk.js';
+import type { Forecaster } from './inference/forecaster.js';
 import { openForecaster } from './inference/open-forecaster.js';
 import { LATE_RATIO } from './limits-models.js';
 import { authorizationOf } from './prometheus-credential.js';
@@ -9,16 +12,12 @@ import type { Site } from './site.js';
 
 const PREPARE_MS = 1_000;
 
-export async function addDeepCheck(site: Site): Promise<void> {
+export async function addDeepCheck(site: Site): Promise<ForecastDesk> {
   const { settings, log, metrics, logger, clock, checks, failures, undo } = site;
-  const { model, runtime, remote, remoteTokenFile, batch, budget, waitMs } = settings.deepCheck;
-  const authorization =
-    remoteTokenFile === '' ? undefined : authorizationOf({ tokenFile: remoteTokenFile });
-  const choice = { model, runtime, remote, authorization };
-  const forecaster = await openForecaster(choice, { logger, clock });
+  const forecaster = await forecasterOf(site);
   const deepCheck = new DeepCheck({
     ...{ log, forecaster, metrics, logger, clock },
-    settings: { batch, windowsPerSecond: budget, waitMsMax: LATE_RATIO * Math.max(1, waitMs) },
+    settings: batchSettings(settings),
   });
   await deepCheck.start();
   undo.push(() => deepCheck.stop());
@@ -28,6 +27,28 @@ export async function addDeepCheck(site: Site): Promise<void> {
     missing: () => deepCheck.unready(),
     note: () => deepCheck.note(),
   });
+  prepareSoon(forecaster, undo);
+  return deepCheck.desk;
+}
+
+/** As the settings of the deep check have it. */
+export function forecasterOf({
+  settings,
+  logger,
+  clock,
+}: Pick<Site, 'settings' | 'logger' | 'clock'>): Promise<Forecaster> {
+  const { model, runtime, remote, remoteTokenFile } = settings.deepCheck;
+  const authorization =
+    remoteTokenFile === '' ? undefined : authorizationOf({ tokenFile: remoteTokenFile });
+  return openForecaster({ model, runtime, remote, authorization }, { logger, clock });
+}
+
+export function batchSettings({ deepCheck }: Settings) {
+  const { batch, budget, waitMs } = deepCheck;
+  return { batch, windowsPerSecond: budget, waitMsMax: LATE_RATIO * Math.max(1, waitMs) };
+}
+
+export function prepareSoon(forecaster: Forecaster, undo: Site['undo']): void {
   if (forecaster.runtime !== 'wasm') return;
   const timer = setTimeout(() => void forecaster.prepare(), PREPARE_MS);
   timer.unref();

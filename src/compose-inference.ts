@@ -19,7 +19,7 @@ import type { Site } from './site.js';
 import { version } from './version.js';
 
 /** A process that does nothing else has no log. */
-export type InferenceSite = Omit<Site, 'log' | 'storage' | 'steps'>;
+export type InferenceSite = Omit<Site, 'log' | 'storage' | 'steps' | 'views'>;
 
 /** Adds the routes; the model is loaded meanwhile, and readiness says so. Throws `model_invalid`. */
 export async function addInference(site: InferenceSite): Promise<void> {

@@ -21,8 +21,9 @@ export function processView(of: {
   settings: Settings;
   metrics: Metrics;
   server: HttpServer;
+  views: readonly (() => object)[];
 }): () => Promise<object> {
-  const { settings, metrics, server } = of;
+  const { settings, metrics, server, views } = of;
   return async () => {
     const [received, rejected] = await Promise.all([
       metrics.received.get(),
@@ -40,6 +41,7 @@ export function processView(of: {
       },
       // So that the page need not try a route that only the demo has.
       ...(server.hasRoute({ method: 'GET', url: DEMO_ROUTE }) && { demo: true }),
+      ...Object.assign({}, ...views.map((view) => view())),
     };
   };
 }

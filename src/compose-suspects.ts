@@ -4,13 +4,18 @@
 import type { Settings } from './config.js';
 
 export interface SuspectSettings {
-  /** Series keep the newest values that the deep check looks at. */
+  /** Series keep the newest values that the deep check and forecasts look at. */
   hasWindows: boolean;
   /** Absent where nothing checks a second time. */
   verdicts: { verdictWaitMs?: number };
 }
 
-export function suspectSettings({ roles, verdicts, deepCheck }: Settings): SuspectSettings {
+export function suspectSettings(settings: Settings): SuspectSettings {
+  const { roles, verdicts, deepCheck, forecasts } = settings;
   const isChecked = verdicts === 'on' || (verdicts === 'auto' && roles.includes('deep-check'));
-  return { hasWindows: isChecked, verdicts: isChecked ? { verdictWaitMs: deepCheck.waitMs } : {} };
+  return {
+    // What is forecast on request is forecast from them, too.
+    hasWindows: isChecked || forecasts.length > 0,
+    verdicts: isChecked ? { verdictWaitMs: deepCheck.waitMs } : {},
+  };
 }

@@ -3,6 +3,7 @@
 
 import { addApi } from './compose-api.js';
 import { addPodRoutes } from './compose-detectors.js';
+import { addForecasts, gaugesOf } from './compose-forecasts.js';
 import { addModelRoles, startModelAlone } from './compose-models.js';
 import { addOutputs } from './compose-outputs.js';
 import { addReceiver } from './compose-receiver.js';
@@ -78,7 +79,7 @@ async function compose(
     // Before any route: it describes those that are added after it.
     await (await import('./openapi.js')).openApi(server, version());
   }
-  const lists = { checks: [...storage.checks], failures: [storage.failed], steps: [] };
+  const lists = { checks: [...storage.checks], failures: [storage.failed], steps: [], views: [] };
   const { log } = storage;
   const site: Site = { ...around, ...lists, log, storage, settings, metrics, server };
   // The first: it is the one whose files may turn out to be unusable.
@@ -86,12 +87,13 @@ async function compose(
   site.steps.push({ keys: ['logging.level'], apply: (next) => setLevel(logger, next) });
   if (settings.roles.includes('receiver')) await addReceiver(site);
   const scorer = settings.roles.includes('scorer') ? await createScorer(site) : undefined;
-  if (settings.roles.includes('api')) await addApi(site, scorer);
-  else if (scorer !== undefined) await addSeriesRoutes(site, scorer);
-  await addModelRoles(site);
+  const api = settings.roles.includes('api') ? await addApi(site, scorer) : undefined;
+  if (api === undefined && scorer !== undefined) await addSeriesRoutes(site, scorer);
+  const forecasts = await addForecasts(site, { api, desk: await addModelRoles(site) });
   around.addRoutes?.(server);
   for (const one of listeners.all) healthRoutes(one, site.checks);
-  scrapeRoutes(listeners.metrics, metrics, scorer?.gauges, addPodRoutes(site, scorer));
+  const gauges = gaugesOf(scorer?.gauges, forecasts);
+  scrapeRoutes(listeners.metrics, metrics, gauges, addPodRoutes(site, scorer));
   if (scorer !== undefined) {
     await addOutputs(site, scorer.gauges);
     await scorer.start();

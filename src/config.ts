@@ -11,6 +11,7 @@ import { DeepCheckSettings } from './config-deep-check.js';
 import { Detection } from './config-detection.js';
 import { DetectorList } from './config-detectors.js';
 import { faultsOf, readFileInto, textValue } from './config-file.js';
+import { ForecastList } from './config-forecasts.js';
 import { Ingest } from './config-ingest.js';
 import { Kafka } from './config-kafka.js';
 import { Redis, RemoteWriteTargets } from './config-outputs.js';
@@ -105,6 +106,7 @@ export const Schema = Type.Object(
     detection: Detection,
     detectors: DetectorList,
     deepCheck: DeepCheckSettings,
+    forecasts: ForecastList,
     backfill: Backfill,
     gauges: Type.Object(
       {

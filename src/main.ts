@@ -99,6 +99,7 @@ program
   .option('--direction <side>', 'flag only values above or below what was expected, or both')
   .option('--min-deviation <number>', 'flag only values so far from what was expected')
   .option('--of <n/m>', 'begin an anomaly only when n of the last m values are so')
+  .option('--deep-check <on|off>', 'on: flags also ask the forecaster, as the service does', 'off')
   .option('--jobs <number>', 'threads to work with', '1')
   .option('--shard <i/n>', 'the i-th of n parts of the files, or of the columns of one', '1/1')
   .addOption(outputOption())

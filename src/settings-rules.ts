@@ -6,6 +6,7 @@ import type { Settings } from './config.js';
 import type { CredentialSettings } from './config-auth.js';
 import { needOf } from './config-detection.js';
 import { detectorRules } from './detector-rules.js';
+import { forecastRules } from './forecast-rules.js';
 import { NOISE_SAMPLES_MAX, PARTITION_AND_STRIP_LABELS_MAX } from './limits.js';
 import { BadMatcher, parseSelector } from './matchers.js';
 import { outputRules } from './output-rules.js';
@@ -34,6 +35,7 @@ export function rulesBroken(settings: Settings): BrokenRule[] {
     ...detectionRules(settings),
     ...detectorRules(settings),
     ...deepCheckRules(settings),
+    ...forecastRules(settings),
     ...backfillRules(settings),
   ];
 }

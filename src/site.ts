@@ -20,6 +20,8 @@ export interface Site {
   server: HttpServer;
   checks: Check[];
   failures: Promise<void>[];
+  /** What parts of the process add to its status. */
+  views: (() => object)[];
   /** How a reload takes what has changed to where it matters. */
   steps: Step[];
   /** What has been opened, for an ordered stop. */

@@ -11,6 +11,7 @@ import { NUMBER_BYTES_MAX, parseNumber, writeDouble, writeFloat } from './score-
 import type { RowOutput } from './score-output.js';
 import type { CsvRows } from './score-rows.js';
 import { parseTime } from './score-time.js';
+import { type OnsetForecaster, OnsetVerdicts } from './score-verdicts.js';
 
 /** One series of one file. Plain, as it goes from thread to thread. */
 export interface SeriesResult {
@@ -25,6 +26,8 @@ export interface SeriesResult {
   flagged: number;
   anomalyCount: number;
   anomalies: ScoredAnomaly[];
+  /** Of all anomalies, those that the deep check suppressed; absent where it was not asked. */
+  suppressed?: number;
   plot: PlotColumns | undefined;
 }
 
@@ -49,6 +52,7 @@ interface Series {
   valueEnds: Int32Array;
   values: Float64Array;
   events: AnomalyList;
+  verdicts: OnsetVerdicts | undefined;
   reducer: PlotReducer | undefined;
   result: SeriesResult;
 }
@@ -68,7 +72,16 @@ export class RowBatch {
 
   constructor(
     forest: WasmForest,
-    { options, outputs }: { options: FileOptions; outputs: readonly RowOutput[] },
+    {
+      options,
+      outputs,
+      forecaster,
+    }: {
+      options: FileOptions;
+      outputs: readonly RowOutput[];
+      /** Judges onsets, where the forest keeps windows. */
+      forecaster?: OnsetForecaster | undefined;
+    },
   ) {
     const max = forest.batchMax;
     this.#forest = forest;
@@ -80,7 +93,9 @@ export class RowBatch {
     this.#timestampHalves = new Int32Array(buffer, byteOffset, 2 * max);
     this.#values = new Float64Array(buffer, forest.valueBytes.byteOffset, max);
     this.#out = Buffer.allocUnsafe(BATCH_TEXT_BYTES_MAX + max * ROW_NUMBERS_BYTES);
-    this.#series = outputs.map((output, slot) => newSeries(output, { slot, max, options }));
+    this.#series = outputs.map((output, slot) =>
+      newSeries(output, { slot, max, options, forecaster }),
+    );
     const { rule } = options;
     if (rule !== undefined) forest.writeRule(1, rule);
     for (const { slot } of this.#series) {
@@ -134,7 +149,8 @@ export class RowBatch {
     for (const series of this.#series) {
       const used = this.#fill(series);
       const eventCount = this.#forest.observe(used);
-      series.events.add(this.#forest, eventCount);
+      const verdicts = await series.verdicts?.apply(this.#forest, { eventCount, used });
+      series.events.add(this.#forest, eventCount, verdicts);
       const end = this.#writeRows(series, bytes);
       const written = series.output.write(this.#out.subarray(0, end));
       if (written !== undefined) await written;
@@ -143,8 +159,9 @@ export class RowBatch {
   }
 
   results(): SeriesResult[] {
-    return this.#series.map(({ result, events, reducer }) => ({
+    return this.#series.map(({ result, events, reducer, verdicts }) => ({
       ...result,
+      ...(verdicts !== undefined && { suppressed: events.suppressedCount }),
       anomalyCount: events.count,
       anomalies: events.list(),
       plot: reducer?.columns(),
@@ -216,7 +233,17 @@ export class RowBatch {
 
 function newSeries(
   output: RowOutput,
-  { slot, max, options }: { slot: number; max: number; options: FileOptions },
+  {
+    slot,
+    max,
+    options,
+    forecaster,
+  }: {
+    slot: number;
+    max: number;
+    options: FileOptions;
+    forecaster: OnsetForecaster | undefined;
+  },
 ): Series {
   return {
     slot,
@@ -225,6 +252,7 @@ function newSeries(
     valueEnds: new Int32Array(max),
     values: new Float64Array(max),
     events: new AnomalyList(),
+    verdicts: forecaster && new OnsetVerdicts(forecaster),
     reducer: options.isPlotted ? new PlotReducer() : undefined,
     result: {
       file: options.file,

@@ -3,6 +3,7 @@
 
 import { LISTED_ANOMALIES_MAX } from '../limits.js';
 import { CAUSES, PHASES, type WasmForest } from '../scorer/wasm-forest.js';
+import type { OnsetVerdict } from './score-verdicts.js';
 
 const ONSET = PHASES.indexOf('onset');
 const END = PHASES.indexOf('end');
@@ -15,15 +16,20 @@ export interface ScoredAnomaly {
   peakValue: number;
   peakScore: number;
   cause: string;
+  /** What the deep check said of its onset; absent where nothing was asked. */
+  verdict?: OnsetVerdict['verdict'];
+  /** Why it abstained or could not check; else empty. */
+  verdictReason?: string;
 }
 
 export class AnomalyList {
   count = 0;
+  suppressedCount = 0;
   readonly #kept: ScoredAnomaly[] = [];
   #open: ScoredAnomaly | undefined;
 
   /** Takes in the events of the forest's last `observe`. */
-  add(forest: WasmForest, eventCount: number): void {
+  add(forest: WasmForest, eventCount: number, verdicts?: ReadonlyMap<number, OnsetVerdict>): void {
     for (let at = 0; at < eventCount; at++) {
       const index = forest.eventIndexes[at]!;
       const ms = Number(forest.eventTimestamps[at]!);
@@ -40,8 +46,9 @@ export class AnomalyList {
       };
       if (forest.eventPhases[at] === ONSET || this.#open === undefined) {
         const onsetMs = Number(forest.eventOnsets[at]!);
-        this.#open = { onsetMs, endMs: Number.NaN, ...peak };
+        this.#open = { onsetMs, endMs: Number.NaN, ...peak, ...said(verdicts?.get(at)) };
         this.count++;
+        if (this.#open.verdict === 'suppressed') this.suppressedCount++;
         this.#kept.push(this.#open);
         if (this.#kept.length > LISTED_ANOMALIES_MAX) this.#dropLowest();
       } else if (peak.peakScore > this.#open.peakScore) Object.assign(this.#open, peak);
@@ -61,4 +68,9 @@ export class AnomalyList {
     }
     this.#kept.splice(lowest, 1);
   }
+}
+
+function said(verdict: OnsetVerdict | undefined): Pick<ScoredAnomaly, 'verdict' | 'verdictReason'> {
+  if (verdict === undefined) return {};
+  return { verdict: verdict.verdict, verdictReason: verdict.reason };
 }

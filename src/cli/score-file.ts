@@ -11,6 +11,7 @@ import type { ShownRule, WasmForest } from '../scorer/wasm-forest.js';
 import { BATCH_TEXT_BYTES_MAX, RowBatch, type SeriesResult } from './score-batch.js';
 import type { RowOutput } from './score-output.js';
 import { CsvRows, fieldsOf } from './score-rows.js';
+import type { OnsetForecaster } from './score-verdicts.js';
 
 export interface FileOptions {
   file: string;
@@ -26,6 +27,8 @@ export interface FileContext {
   forest: WasmForest;
   /** One per column. */
   outputs: readonly RowOutput[];
+  /** Judges what begins an anomaly; the forest then keeps windows. */
+  forecaster?: OnsetForecaster | undefined;
   /** Told of every piece that was read, as it lies on the disk. */
   onBytes(count: number): void;
 }
@@ -35,11 +38,11 @@ const QUOTE = 34;
 
 export async function scoreFile(
   options: FileOptions,
-  { forest, outputs, onBytes }: FileContext,
+  { forest, outputs, forecaster, onBytes }: FileContext,
 ): Promise<SeriesResult[]> {
   const { file } = options;
   const bytes = Buffer.allocUnsafe(BATCH_TEXT_BYTES_MAX);
-  const batch = new RowBatch(forest, { options, outputs });
+  const batch = new RowBatch(forest, { options, outputs, forecaster });
   let used = 0;
   let rows: CsvRows | undefined;
   const read = async (isLast: boolean): Promise<void> => {

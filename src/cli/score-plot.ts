@@ -23,7 +23,9 @@ export async function writePlot(path: string, results: readonly SeriesResult[]):
   const nameOf = shortNames([...files]);
   const columns = new Set(results.map(({ column }) => column));
   const series = shown.map((result): PlotSeries => {
-    const { file, column, anomalies, anomalyCount } = result;
+    const { file, column, suppressed = 0 } = result;
+    const anomalies = result.anomalies.filter(({ verdict }) => verdict !== 'suppressed');
+    const anomalyCount = result.anomalyCount - suppressed;
     const name = nameOf(file);
     const title = files.size > 1 ? (columns.size > 1 ? `${name}: ${column}` : name) : column;
     return { title, columns: result.plot!, anomalies, anomalyCount };

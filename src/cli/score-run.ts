@@ -2,15 +2,18 @@
 // for standard output is passed on in that order too: the first unfinished pass writes through, those behind it wait
 // when they have a few pieces ready. So the output is the same whatever the number of threads.
 
+import { strict as assert } from 'node:assert';
 import { once } from 'node:events';
 import { type MessagePort, Worker } from 'node:worker_threads';
 import { type ErrorCode, OperatingError } from '../errors.js';
+import type { Forecast } from '../inference/forecaster.js';
 import { SCORE_BACKLOG_MAX } from '../limits.js';
 import { type ShownRule, WasmForest } from '../scorer/wasm-forest.js';
 import type { SeriesResult } from './score-batch.js';
 import { scoreFile } from './score-file.js';
 import type { ScoreTask } from './score-inputs.js';
 import { openOutput, type RowOutput } from './score-output.js';
+import type { OnsetForecaster } from './score-verdicts.js';
 
 export interface RunSettings {
   column: string;
@@ -22,20 +25,28 @@ export interface RunSettings {
   isQuiet: boolean;
   /** What a sample must be to be flagged; undefined: its score above 1. */
   rule?: ShownRule | undefined;
+  /** What begins an anomaly is judged: series keep the values that this takes. */
+  hasWindows?: boolean;
 }
 
 export interface RunContext {
   module: WebAssembly.Module;
   /** Where rows without a file go; stays open. */
   standardOutput: RowOutput;
+  /** There where the settings have windows. */
+  forecaster?: OnsetForecaster | undefined;
   onBytes(count: number): void;
 }
 
 /** What a thread is told, and what it says. */
-export type ToWorker = { task: ScoreTask } | { taken: number };
+export type ToWorker =
+  | { task: ScoreTask }
+  | { taken: number }
+  | { forecasts: Forecast[] | { code: ErrorCode; message: string } };
 export type FromWorker =
   | { kind: 'rows'; bytes: Uint8Array }
   | { kind: 'progress'; bytes: number }
+  | { kind: 'onsets'; contexts: Float64Array[]; steps: number }
   | { kind: 'done'; results: SeriesResult[] }
   | { kind: 'failed'; code: ErrorCode | undefined; message: string };
 
@@ -43,6 +54,8 @@ export interface WorkerStart {
   settings: RunSettings;
   module: WebAssembly.Module;
   slots: number;
+  /** The model itself runs beside the main thread, one for all. */
+  limits?: Omit<OnsetForecaster, 'forecast'>;
 }
 
 const NOWHERE: RowOutput = { write() {}, complete() {}, discard() {} };
@@ -51,7 +64,12 @@ const NOWHERE: RowOutput = { write() {}, complete() {}, discard() {} };
 export async function runTask(
   task: ScoreTask,
   settings: RunSettings,
-  context: { forest: WasmForest; rows: RowOutput; onBytes: (count: number) => void },
+  context: {
+    forest: WasmForest;
+    rows: RowOutput;
+    forecaster?: OnsetForecaster | undefined;
+    onBytes: (count: number) => void;
+  },
 ): Promise<SeriesResult[]> {
   const outputs: RowOutput[] = [];
   try {
@@ -77,12 +95,12 @@ export function slotsFor(tasks: readonly ScoreTask[]): number {
 export async function runHere(
   tasks: readonly ScoreTask[],
   settings: RunSettings,
-  { module, standardOutput, onBytes }: RunContext,
+  { module, standardOutput: rows, ...context }: RunContext,
 ): Promise<SeriesResult[]> {
   const forest = new WasmForest(module, { ...settings, seriesMax: slotsFor(tasks) });
   const results: SeriesResult[] = [];
   for (const task of tasks) {
-    results.push(...(await runTask(task, settings, { forest, rows: standardOutput, onBytes })));
+    results.push(...(await runTask(task, settings, { ...context, forest, rows })));
   }
   return results;
 }
@@ -102,7 +120,10 @@ export async function runOnThreads(
 ): Promise<SeriesResult[]> {
   const passes: Pass[] = tasks.map((task) => ({ task, waiting: [] }));
   const run = new ThreadRun(passes, context);
-  const start: WorkerStart = { settings, module: context.module, slots: slotsFor(tasks) };
+  const start: WorkerStart = {
+    ...{ settings, module: context.module, slots: slotsFor(tasks) },
+    ...(context.forecaster !== undefined && { limits: limitsOf(context.forecaster) }),
+  };
   const jobs = Math.min(context.jobs, tasks.length);
   const workers = Array.from(
     { length: jobs },
@@ -157,6 +178,8 @@ class ThreadRun {
       else if (message.kind === 'rows') {
         pass.waiting.push({ bytes: message.bytes, port: worker });
         void this.#write();
+      } else if (message.kind === 'onsets') {
+        void this.#forecast(worker, message);
       } else if (message.kind === 'done') {
         pass.results = message.results;
         return;
@@ -166,6 +189,20 @@ class ThreadRun {
         return;
       }
     }
+  }
+
+  /** Never rejects: a model that fails is the failure of the pass that asked. */
+  async #forecast(
+    worker: Worker,
+    { contexts, steps }: { contexts: Float64Array[]; steps: number },
+  ): Promise<void> {
+    const { forecaster } = this.#context;
+    assert(forecaster !== undefined, 'a thread that has the limits of a forecaster may ask it');
+    const forecasts = await forecaster.forecast(contexts, steps).catch((error: unknown) => {
+      if (!(error instanceof OperatingError)) throw error;
+      return { code: error.code, message: error.message };
+    });
+    worker.postMessage({ forecasts } satisfies ToWorker);
   }
 
   /** Writes what the head has ready, and moves on where it has ended. One at a time, in order; never rejects. */
@@ -209,6 +246,34 @@ export function portOutput(port: MessagePort): RowOutput & { taken(count: number
     },
     complete() {},
     discard() {},
+  };
+}
+
+function limitsOf(forecaster: OnsetForecaster): Omit<OnsetForecaster, 'forecast'> {
+  const { contextMax, observedMin, horizon, rowsMax } = forecaster;
+  return { contextMax, observedMin, horizon, rowsMax };
+}
+
+/** The forecaster beside the main thread, as a thread sees it: it asks one thing at a time. */
+export function portForecaster(
+  port: MessagePort,
+  limits: Omit<OnsetForecaster, 'forecast'>,
+): OnsetForecaster & {
+  answered(forecasts: Forecast[] | { code: ErrorCode; message: string }): void;
+} {
+  let settle: { resolve(forecasts: Forecast[]): void; reject(error: Error): void } | undefined;
+  return {
+    ...limits,
+    forecast(contexts, steps = limits.horizon) {
+      port.postMessage({ kind: 'onsets', contexts: [...contexts], steps } satisfies FromWorker);
+      return new Promise((resolve, reject) => {
+        settle = { resolve, reject };
+      });
+    },
+    answered(forecasts) {
+      if (Array.isArray(forecasts)) settle?.resolve(forecasts);
+      else settle?.reject(new OperatingError(forecasts.code, forecasts.message));
+    },
   };
 }
 

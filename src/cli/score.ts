@@ -3,6 +3,7 @@
 // file reads the options and says what came out; the work is done in score-run.ts and below.
 
 import { rmSync } from 'node:fs';
+import type { Forecaster } from '../inference/forecaster.js';
 import { SCORE_JOBS_MAX } from '../limits.js';
 import { zoneOption } from '../time-zone.js';
 import { loadWasm } from '../wasm-files.js';
@@ -24,6 +25,7 @@ export interface ScoreOptions {
   plot?: string;
   jobs: string;
   shard: string;
+  deepCheck: string;
   output?: string;
   direction?: string;
   minDeviation?: string;
@@ -43,6 +45,10 @@ export async function score(
   if (options.plot !== undefined && plotFormat(options.plot) === undefined) {
     refuse(`--plot ${options.plot} must end in .svg or .html`);
   }
+  const { deepCheck } = options;
+  if (deepCheck !== 'on' && deepCheck !== 'off') {
+    refuse(`--deep-check is ${deepCheck}, expected on or off`);
+  }
   const rule = ruleOf(options, refuse);
   const isJson = options.output === 'json';
   const shard = shardOf(options.shard, refuse);
@@ -55,11 +61,13 @@ export async function score(
     // Standard output then holds one JSON document, or nothing: rows are for whoever names a place.
     isQuiet: isJson,
     rule,
+    hasWindows: deepCheck === 'on',
   };
   const results = await run(tasks, settings, jobs);
   if (results === undefined) return;
   if (options.plot !== undefined) await writePlot(options.plot, results);
   sayUnused(results);
+  saySuppressed(results);
   if (isJson) process.stdout.write(`${JSON.stringify(summaryOf(results, tasks))}\n`);
 }
 
@@ -73,9 +81,14 @@ async function run(
   const bytesTotal = tasks.reduce((sum, { file }) => sum + bytesOf(file), 0);
   const progress = createProgress(process.stderr, { bytesTotal, now: () => performance.now() });
   const standardOutput = streamOutput(process.stdout);
-  const context = { module, standardOutput, onBytes: progress.add };
   const interrupted = removePartsOnSignal(tasks);
+  let forecaster: Forecaster | undefined;
   try {
+    if (settings.hasWindows === true) {
+      const { openOnsetForecaster } = await import('./score-verdicts.js');
+      forecaster = await openOnsetForecaster();
+    }
+    const context = { module, standardOutput, forecaster, onBytes: progress.add };
     return jobs > 1 && tasks.length > 1
       ? await runOnThreads(tasks, settings, { ...context, jobs })
       : await runHere(tasks, settings, context);
@@ -85,6 +98,7 @@ async function run(
   } finally {
     interrupted.forget();
     progress.end();
+    await forecaster?.close();
   }
 }
 
@@ -145,6 +159,16 @@ function sayUnused(results: readonly SeriesResult[]): void {
     const reasons = kinds.map(([kind, count]) => `${count} ${words[kind as keyof typeof words]}`);
     process.stderr.write(
       `treeline: ${file}: not scored in column ${column}: rows of which ${reasons.join(', ')}\n`,
+    );
+  }
+}
+
+/** What is not flagged although its score is above 1. */
+function saySuppressed(results: readonly SeriesResult[]): void {
+  for (const { file, column, suppressed = 0, anomalyCount } of results) {
+    if (suppressed === 0) continue;
+    process.stderr.write(
+      `treeline: ${file}: of ${anomalyCount} anomalies in column ${column} the deep check suppressed ${suppressed}\n`,
     );
   }
 }

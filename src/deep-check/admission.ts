@@ -167,7 +167,10 @@ export class Admission<T extends Waiting> {
   }
 }
 
-function rests(check: Waiting, last: { timestampMs: number; score: number }): boolean {
+export type Checked = Pick<Waiting, 'timestampMs' | 'score'>;
+
+/** So soon after its last check a series is not checked again. */
+export function rests(check: Checked, last: Checked): boolean {
   const since = check.timestampMs - last.timestampMs;
   return since >= 0 && since < COOLDOWN_MS && check.score < 2 * last.score;
 }

@@ -1,17 +1,19 @@
 // From candidates to verdicts: admission, batches by count or age, one forecast per batch, a judgement each. Every candidate
 // that comes in gets exactly one verdict. When it was not checked (shed, nothing to look at, no runtime, a run that failed)
-// the verdict says so, and the forest's word stands.
+// the verdict says so, and the forest's word stands. Forecasts that people asked for are one more group whose turn comes
+// in the same batches and budget; where there is no room they are shed before the first candidate.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { OperatingError } from '../errors.js';
 import { type Candidate, Cause } from '../gen/candidate_pb.js';
 import { Direction, Judgement, type Verdict, VerdictSchema } from '../gen/verdict_pb.js';
+import type { ForecastDesk, ForecastQuestion } from '../inference/forecast-desk.js';
 import type { Forecast, Forecaster } from '../inference/forecaster.js';
 import { BATCH_MS, SENTENCE_LENGTH_MAX, WINDOW_VALUES_MAX } from '../limits-models.js';
 import { Admission, type ShedReason, type Waiting } from './admission.js';
 import { type Judged, judge } from './judge.js';
-import { type CheckWindow, type Question, questionOf } from './origins.js';
+import { type CheckWindow, questionOf } from './origins.js';
 
 export interface CheckerParts {
   forecaster: Forecaster;
@@ -38,16 +40,17 @@ const SHED_SENTENCES: Readonly<Record<ShedReason, string>> = {
   late: 'It was not its turn in time',
 };
 /** Larger values are as good as infinite: differences of them overflow. */
-const MAGNITUDE_MAX = 1e300;
+export const MAGNITUDE_MAX = 1e300;
 
+/** Waits for a batch: contexts, and what is to become of their forecasts. */
 interface Check extends Waiting {
-  candidate: Candidate;
-  question: Question;
-  sinceMs: number;
-  settle(verdict: Verdict): void;
+  contexts: readonly Float64Array[];
+  steps: number;
+  settle(forecasts: readonly Forecast[]): void;
+  fail(error: OperatingError): void;
 }
 
-export class Checker {
+export class Checker implements ForecastDesk {
   readonly #parts: CheckerParts;
   readonly #admission: Admission<Check>;
   #pumping: Promise<void> | undefined;
@@ -78,25 +81,60 @@ export class Checker {
     if (typeof question === 'string') return unchecked('no_window', question);
     const trouble = forecaster.trouble();
     if (trouble !== undefined) return unchecked('no_runtime', trouble);
-    return new Promise((settle, reject) => {
-      this.#admission.offer({
-        ...{ candidate, question, settle },
+    return new Promise((resolve, reject) => {
+      const sinceMs = clock();
+      const check: Check = {
+        contexts: question.contexts,
+        steps: Math.max(...question.futures.map(lengthOf)),
         key: `${candidate.tenant}/${candidate.fingerprint.toString(16)}`,
         group: groupOf(candidate),
         score: candidate.score,
         timestampMs: Number(candidate.timestampMs),
         windows: question.contexts.length,
-        sinceMs: clock(),
+        settle: (forecasts) =>
+          resolve(this.#verdict(candidate, { judged: judge(question, forecasts), sinceMs })),
+        fail: ({ message: reason }) => {
+          this.#parts.onShed('failed');
+          resolve(this.#verdict(candidate, { reason }));
+        },
         shed: (reason) => {
           this.#parts.onShed(reason);
-          settle(this.#verdict(candidate, { reason: SHED_SENTENCES[reason] }));
+          resolve(this.#verdict(candidate, { reason: SHED_SENTENCES[reason] }));
         },
-      });
-      if (this.#admission.windows >= this.#full.windows) this.#full.resolve();
-      // It may have been shed at once; then there is nothing to pump, and nothing that ends.
-      if (this.#admission.length > 0) this.#pumping ??= this.#pump();
-      this.#pumping?.catch(reject);
+      };
+      this.#offer(check)?.catch(reject);
     });
+  }
+
+  get forecaster(): Forecaster {
+    return this.#parts.forecaster;
+  }
+
+  forecast({ key, group, context, steps }: ForecastQuestion): Promise<Forecast> {
+    const { forecaster, clock } = this.#parts;
+    const trouble = forecaster.trouble();
+    const unavailable = (reason: string) => new OperatingError('inference_unavailable', reason);
+    if (trouble !== undefined) return Promise.reject(unavailable(trouble));
+    return new Promise((resolve, reject) => {
+      const check: Check = {
+        ...{ key, group, steps, contexts: [context], windows: 1 },
+        // The first to make room.
+        score: 0,
+        timestampMs: clock(),
+        settle: ([forecast]) => resolve(forecast as Forecast),
+        fail: reject,
+        shed: (reason) => reject(unavailable(SHED_SENTENCES[reason])),
+      };
+      this.#offer(check)?.catch(reject);
+    });
+  }
+
+  /** Rejects for a programmer error. Undefined when it was shed at once: then there is nothing to pump, and nothing that ends. */
+  #offer(check: Check): Promise<void> | undefined {
+    this.#admission.offer(check);
+    if (this.#admission.windows >= this.#full.windows) this.#full.resolve();
+    if (this.#admission.length > 0) this.#pumping ??= this.#pump();
+    return this.#pumping;
   }
 
   async #pump(): Promise<void> {
@@ -129,28 +167,25 @@ export class Checker {
   async #run(batch: readonly Check[]): Promise<void> {
     const forecasts: Forecast[] = [];
     try {
-      const contexts = batch.flatMap(({ question }) => question.contexts);
+      const contexts = batch.flatMap((check) => check.contexts);
       const { forecaster } = this.#parts;
-      const steps = Math.max(...batch.flatMap(({ question }) => question.futures.map(lengthOf)));
+      const steps = Math.max(...batch.map((check) => check.steps));
       for (let from = 0; from < contexts.length; from += forecaster.rowsMax) {
         const part = contexts.slice(from, from + forecaster.rowsMax);
         forecasts.push(...(await forecaster.forecast(part, steps)));
       }
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;
-      for (const { candidate, settle } of batch) {
-        this.#parts.onShed('failed');
-        settle(this.#verdict(candidate, { reason: error.message }));
-      }
+      for (const { fail } of batch) fail(error);
       return;
     }
     let at = 0;
-    for (const { candidate, question, settle, sinceMs } of batch) {
+    for (const { contexts, settle } of batch) {
       // Others have their turn: a judgement sorts what was usual.
       await new Promise((turn) => setImmediate(turn));
-      const own = forecasts.slice(at, at + question.contexts.length);
-      at += question.contexts.length;
-      settle(this.#verdict(candidate, { judged: judge(question, own), sinceMs }));
+      const own = forecasts.slice(at, at + contexts.length);
+      at += contexts.length;
+      settle(own);
     }
   }
 

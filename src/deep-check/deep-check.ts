@@ -7,6 +7,7 @@ import { OperatingError } from '../errors.js';
 import { type Candidate, CandidateSchema, Phase } from '../gen/candidate_pb.js';
 import { Judgement, type Verdict, VerdictSchema } from '../gen/verdict_pb.js';
 import type { Logger } from '../http-server.js';
+import type { ForecastDesk } from '../inference/forecast-desk.js';
 import type { Forecaster } from '../inference/forecaster.js';
 import type { Log } from '../log/log.js';
 import type { Metrics } from '../metrics.js';
@@ -53,6 +54,11 @@ export class DeepCheck {
       onShed: (reason) => metrics.deepCheckShed.inc({ reason }),
     });
     observe(metrics, { waiting: () => this.#checker.length, forecaster });
+  }
+
+  /** Where others ask for forecasts, in the same batches and budget. */
+  get desk(): ForecastDesk {
+    return this.#checker;
   }
 
   async start(): Promise<void> {

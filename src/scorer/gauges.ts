@@ -298,7 +298,7 @@ function detectorOf(labels: readonly Label[]): string {
 }
 
 /** `{a="1",b="2"}`; names outside the classic alphabet quoted, or escaped so that no two become one. */
-function render(labels: readonly Label[], isUtf8: boolean): string {
+export function render(labels: readonly Label[], isUtf8: boolean): string {
   const pairs = labels
     .filter(({ value }) => value !== '')
     .map(({ name, value }) => {
