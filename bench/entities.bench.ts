@@ -56,17 +56,17 @@ measureLoad();
 
 function judgeCases(): void {
   console.log(
-    '\n| case | cases | found by the vector | by any feature of its own | flags before it: first day, a later day |',
+    '\n| case | cases | found by the vector | by any feature of its own | right feature blamed | flags before it: first day, a later day |',
   );
-  console.log('|---|--:|--:|--:|--:|');
+  console.log('|---|--:|--:|--:|--:|--:|');
   for (const kind of CASE_KINDS) {
-    const seen = { vector: 0, single: 0, firstDay: 0, later: 0, days: 0 };
+    const seen = { vector: 0, single: 0, isBlamed: 0, firstDay: 0, later: 0, days: 0 };
     for (let seed = 1; seed <= CASES; seed++) {
       const judged = judge(entityCase(kind, 7919 * seed + kind.length));
-      for (const what of ['vector', 'single'] as const) if (judged[what]) seen[what]++;
+      for (const what of ['vector', 'single', 'isBlamed'] as const) if (judged[what]) seen[what]++;
       for (const what of ['firstDay', 'later', 'days'] as const) seen[what] += judged[what];
     }
-    const found = kind === 'calm' ? ['', ''] : [seen.vector, seen.single];
+    const found = kind === 'calm' ? ['', '', ''] : [seen.vector, seen.single, seen.isBlamed];
     const early = (seen.firstDay / CASES).toFixed(2);
     const later = (seen.later / seen.days).toFixed(3);
     console.log(`| ${named(kind)} | ${CASES} | ${found.join(' | ')} | ${early}, ${later} |`);
@@ -94,6 +94,7 @@ function judge(one: EntityCase) {
   const judged = {
     vector: false,
     single: false,
+    isBlamed: false,
     firstDay: 0,
     later: 0,
     days: faultAt / STEPS_PER_DAY - 1,
@@ -106,8 +107,12 @@ function judge(one: EntityCase) {
     for (const slot of onsetsOf(forest, row, START_MS + step * STEP_MS)) {
       const isVector = slot === DISTANCE;
       if (step >= faultAt && step < faultAt + FAULT_STEPS) {
-        if (isVector) judged.vector = true;
-        else judged.single = true;
+        if (!isVector) judged.single = true;
+        else if (!judged.vector) {
+          const shares = [...kernel.shares.subarray(0, features)];
+          judged.vector = true;
+          judged.isBlamed = shares.indexOf(Math.max(...shares)) === one.blamed;
+        }
       } else if (isVector && step < faultAt) {
         if (step < STEPS_PER_DAY) judged.firstDay++;
         else judged.later++;

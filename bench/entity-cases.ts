@@ -15,6 +15,8 @@ export interface EntityCase {
   steps: number;
   /** The fault begins here and lasts FAULT_STEPS; beyond the end when there is none. */
   faultAt: number;
+  /** The feature that the fault is put into. */
+  blamed: number;
   /** Writes the values of the next step. */
   next(into: Float64Array): void;
 }
@@ -32,6 +34,7 @@ export function entityCase(kind: CaseKind, seed: number): EntityCase {
   let restartAt = -1000;
   return {
     ...{ kind, features, steps, faultAt },
+    blamed: kind === 'among 16' ? 7 : kind === 'restart' ? 2 : 0,
     next(into) {
       const isFaulty = step >= faultAt && step < faultAt + FAULT_STEPS;
       const requests = load.next(step);

@@ -113,4 +113,31 @@ function observeEntities(metrics: Metrics, scorer: Scorer): void {
     refused,
     total((entities) => entities.refused),
   );
+  observeHeritage(metrics, scorer);
+}
+
+function observeHeritage(metrics: Metrics, scorer: Scorer): void {
+  const { heritage } = scorer;
+  if (heritage === undefined) return;
+  const words = {
+    name: 'treeline_heritage_words_total',
+    help: 'What scorers told each other so that new pods begin with what their siblings have learnt, by what became of it',
+    labels: ['outcome'],
+  };
+  metrics.observe('counter', words, () =>
+    Object.entries(heritage.counts).map(([outcome, value]) => ({ labels: { outcome }, value })),
+  );
+  const bequests = {
+    name: 'treeline_heritage_bequests',
+    help: 'Bequests read by the partitions of this process since it has them, by what became of them',
+    labels: ['outcome'],
+  };
+  metrics.observe('gauge', bequests, () => {
+    const sums = { taken: 0, declined: 0 };
+    for (const [, { entities }] of scorer.partitions()) {
+      sums.taken += entities.bequests.taken;
+      sums.declined += entities.bequests.declined;
+    }
+    return Object.entries(sums).map(([outcome, value]) => ({ labels: { outcome }, value }));
+  });
 }

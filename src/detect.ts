@@ -2,29 +2,12 @@
 // yet, and two gauges by its names. A pod is told by namespace and name, so that two of one name are two; where a gauge
 // has no place for a namespace it is added for just those.
 
+import { type Static, Type } from '@sinclair/typebox';
 import { type HttpServer, tenantOf } from './http-server.js';
-
-export interface Pod {
-  pod: string;
-  namespace: string;
-  cpu: number | null;
-  memory: number | null;
-  restarts: number | null;
-  isFlagged: boolean;
-  /** 1 is the threshold; higher is worse. */
-  score: number;
-  ageSeconds: number;
-}
-
-export interface Pods {
-  rows: Pod[];
-  /** How many of them have learnt enough to be flagged. */
-  warm: number;
-  progress: { vectors: number; needed: number; readyAt: string | null } | undefined;
-}
+import type { PodPage, PodRow } from './pod-page.js';
 
 export interface PodSource {
-  pods(tenant: string): Promise<Pods>;
+  pods(tenant: string): Promise<PodPage>;
   /** What is in the way of samples; undefined when nothing is known to be. */
   hindrance(): string | undefined;
   /** Lower is worse, as the pod service has it. */
@@ -32,12 +15,19 @@ export interface PodSource {
 }
 
 const SLICE_CHARACTERS = 32 * 1024;
+/** Unless asked for, a row is what the pod service has, and no more. */
+const DetectQuery = Type.Object({
+  contributions: Type.Boolean({
+    default: false,
+    description: 'Also what each feature has to do with the score, together 1',
+  }),
+});
 const SUMMARY = 'The latest vector of every pod with its verdict, as the pod service answers';
 
 export function detectRoute(server: HttpServer, source: PodSource | undefined): void {
-  server.get(
+  server.get<{ Querystring: Static<typeof DetectQuery> }>(
     '/detect',
-    { schema: { tags: ['pods'], summary: SUMMARY } },
+    { schema: { tags: ['pods'], summary: SUMMARY, querystring: DetectQuery } },
     async (request, reply) => {
       if (source === undefined) {
         const error = 'No detector of pods is set; set detectors to [{preset: kubernetes-pods}]';
@@ -48,12 +38,18 @@ export function detectRoute(server: HttpServer, source: PodSource | undefined): 
         const error = reasonOf(source, progress);
         return reply.code(503).send({ error, ...(progress !== undefined && { progress }) });
       }
-      return { pods: rows.map((row) => podAnswer(row, source.isInverted)) };
+      const { contributions: hasShares } = request.query;
+      return {
+        pods: rows.map((row) => ({
+          ...podAnswer(row, source.isInverted),
+          ...(hasShares && { contributions: row.shares }),
+        })),
+      };
     },
   );
 }
 
-function reasonOf(source: PodSource, progress: Pods['progress']): string {
+function reasonOf(source: PodSource, progress: PodPage['progress']): string {
   const hindrance = source.hindrance();
   const why = hindrance === undefined ? '' : `; ${hindrance}`;
   if (progress === undefined) return `No pod has been heard of within five of its intervals${why}`;
@@ -62,7 +58,7 @@ function reasonOf(source: PodSource, progress: Pods['progress']): string {
   return `Learning: ${vectors} of ${needed} vectors of the pod that knows most${when}${why}`;
 }
 
-function podAnswer(row: Pod, isInverted: boolean): object {
+function podAnswer(row: PodRow, isInverted: boolean): object {
   const { pod, namespace, cpu, memory, restarts, isFlagged, score, ageSeconds } = row;
   return {
     ...{ pod, namespace, cpu, memory, restarts },
@@ -102,12 +98,12 @@ function withoutSecrets(address: string | undefined): string | null {
 }
 
 /** The two gauges of the pod service, in slices. */
-export function* podLines(rows: readonly Pod[]): Generator<string> {
+export function* podLines(rows: readonly PodRow[]): Generator<string> {
   const names = new Map<string, number>();
   for (const { pod } of rows) names.set(pod, (names.get(pod) ?? 0) + 1);
   const gauges = [
-    ['anomaly_flag', '1 while the pod is anomalous', (row: Pod) => (row.isFlagged ? 1 : 0)],
-    ['anomaly_score', 'Below 0 beyond the threshold', (row: Pod) => invertedScore(row.score)],
+    ['anomaly_flag', '1 while the pod is anomalous', (row: PodRow) => (row.isFlagged ? 1 : 0)],
+    ['anomaly_score', 'Below 0 beyond the threshold', (row: PodRow) => invertedScore(row.score)],
   ] as const;
   let slice = '';
   for (const [name, help, read] of gauges) {

@@ -28,6 +28,8 @@ export interface BlockLayout {
   histograms: { from: number; to: number }[];
   /** Begin and end of each serialised ControlCopy. */
   control: { from: number; to: number }[];
+  /** Begin and end of each serialised Heritage. */
+  heritage: { from: number; to: number }[];
 }
 
 const COLUMNS = [2, 3, 4, 5];
@@ -40,7 +42,7 @@ const text = new TextDecoder();
 
 /** Throws when the bytes are not a SampleBlock. */
 export function readBlock(bytes: Uint8Array): BlockLayout {
-  const lists = { runs: [], series: [], histograms: [], control: [] };
+  const lists = { runs: [], series: [], histograms: [], control: [], heritage: [] };
   const layout: BlockLayout = { bytes, tenant: '', ...lists };
   const chunks: { from: number; to: number }[][] = [[], [], [], []];
   let at = 0;
@@ -56,6 +58,7 @@ export function readBlock(bytes: Uint8Array): BlockLayout {
     else if (field === 6) layout.series.push({ from, to });
     else if (field === 7) layout.histograms.push({ from, to });
     else if (field === 8) layout.control.push({ from, to });
+    else if (field === 10) layout.heritage.push({ from, to });
     else if (COLUMNS.includes(field)) chunks[field - 2]?.push({ from, to });
     else refuseNewer(field);
     at = to;
@@ -107,7 +110,10 @@ export function splitBlock(bytes: Uint8Array, bytesMax = RECORD_BYTES_MAX): Bloc
   const whole = fromBinary(SampleBlockSchema, bytes);
   const { tenant, series, histogram } = whole;
   const floats = whole.fingerprint.length;
-  assert(whole.control.length === 0, 'Copies of control records come alone');
+  assert(
+    whole.control.length + whole.heritage.length === 0,
+    'Copies of control records, and what scorers tell each other, come alone',
+  );
   if (bytes.length <= bytesMax) return [{ bytes, samples: floats + histogram.length }];
   // Announcements go first, so that every series is known before its samples come.
   const kinds = [

@@ -3,8 +3,8 @@
 
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { type History, makeHistory } from './history-blocks.js';
-import { type Prometheus, startPrometheus } from './peers.js';
+import { type History, serveHistory } from './history-blocks.js';
+import type { Prometheus } from './peers.js';
 import { endPrograms, eventually, temporaryDirectory } from './programs.js';
 import { openSender, writeBody } from './remote-write-sender.js';
 import {
@@ -25,10 +25,8 @@ let history: History;
 let prometheus: Prometheus;
 
 beforeAll(async () => {
-  const startMs = Math.floor(Date.now() / MINUTE - DAYS * 1440) * MINUTE;
-  history = await makeHistory(directory, { seed: 12, startMs, days: DAYS, pods: PODS });
-  const config = 'global: { external_labels: { cluster: eu } }\n';
-  prometheus = await startPrometheus(config, { tsdb: history.tsdb });
+  const wanted = { seed: 12, days: DAYS, pods: PODS };
+  ({ history, prometheus } = await serveHistory(directory, wanted));
 }, 180_000);
 
 afterAll(async () => {

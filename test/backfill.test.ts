@@ -6,8 +6,8 @@ import { openPrometheusApi } from '../src/prometheus-api.js';
 import { readRange } from '../src/prometheus-range.js';
 import type { Label } from '../src/series.js';
 import { sendJson, sendSuccess, startApiServer } from './api-server.js';
-import { type History, makeHistory } from './history-blocks.js';
-import { type Prometheus, startPrometheus } from './peers.js';
+import { type History, serveHistory } from './history-blocks.js';
+import type { Prometheus } from './peers.js';
 import { endPrograms, eventually, startProgram, temporaryDirectory } from './programs.js';
 import { openSender, writeBody } from './remote-write-sender.js';
 import {
@@ -27,10 +27,8 @@ let history: History;
 let prometheus: Prometheus;
 
 beforeAll(async () => {
-  const startMs = Math.floor(Date.now() / 60_000 - DAYS * 1440) * 60_000;
-  history = await makeHistory(directory, { seed: 11, startMs, days: DAYS, pods: PODS });
-  const config = 'global: { external_labels: { cluster: eu } }\n';
-  prometheus = await startPrometheus(config, { tsdb: history.tsdb });
+  const wanted = { seed: 11, days: DAYS, pods: PODS };
+  ({ history, prometheus } = await serveHistory(directory, wanted));
 }, 180_000);
 
 afterAll(async () => {

@@ -3,6 +3,7 @@
 
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import type { AnomalyRow } from '../src/api/rest-schemas.js';
 import { startTreeline } from '../src/compose.js';
 import { loadSettings } from '../src/config.js';
 import { invertedScore, podLines } from '../src/detect.js';
@@ -10,7 +11,7 @@ import type { Logger } from '../src/http-server.js';
 import { writeRequestBody } from '../src/write-request.js';
 import type { Sample } from './histogram-scrapes.js';
 import { at, Pod, type PodState } from './pods.js';
-import { removeDirectory, temporaryDirectory } from './programs.js';
+import { eventually, removeDirectory, temporaryDirectory } from './programs.js';
 
 const quiet: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -136,6 +137,25 @@ test('503 with reason and progress until warm, then every pod with its verdict, 
   const faulty = (await site.detect()).answer.pods;
   expect(faulty.map(({ anomaly_flag }) => anomaly_flag)).toEqual([1, 0]);
   expect(faulty[0]!.anomaly_score).toBeGreaterThan(1);
+  const asked = JSON.parse((await site.get('/detect?contributions=true')).body) as {
+    pods: { contributions: Record<string, number> }[];
+  };
+  expect(asked.pods.map(({ contributions }) => Object.keys(contributions))).toEqual([
+    ['cpu', 'memory', 'restarts'],
+    ['cpu', 'memory', 'restarts'],
+  ]);
+  expect(asked.pods[0]!.contributions['cpu']).toBeGreaterThan(0.8);
+  expect((await site.get('/detect?contributions=perhaps')).status).toBe(400);
+  const row = await eventually('the anomaly', 30_000, async () => {
+    const path = '/anomaly/v1/anomalies?match[]=treeline_entity_distance';
+    const { anomalies } = JSON.parse((await site.get(path)).body) as { anomalies: AnomalyRow[] };
+    return anomalies[0];
+  });
+  expect(row.features[0]).toMatchObject({ name: 'cpu', value: expect.any(Number) as number });
+  expect(row.features[0]!.share).toBeGreaterThan(0.8);
+  expect(row.explanation).toMatch(
+    /^kubernetes-pods of namespace=x pod=db-0: cpu contributes \d+ %/,
+  );
   const anomalies = (await site.get('/metrics/anomalies')).body;
   expect(anomalies).toMatch(
     /^anomaly_flag\{detector="kubernetes-pods",namespace="x",pod="db-0"\} 1$/m,
@@ -194,7 +214,15 @@ test('a lower number is worse, 0 at the threshold, and pods of one name keep the
   ok(1, 0);
   ok(3, -0.25);
   ok(Number.POSITIVE_INFINITY, -0.5);
-  const row = { cpu: 1, memory: 1, restarts: 0, isFlagged: false, score: 1, ageSeconds: 0 };
+  const row = {
+    cpu: 1,
+    memory: 1,
+    restarts: 0,
+    isFlagged: false,
+    score: 1,
+    ageSeconds: 0,
+    shares: {},
+  };
   const text = [
     ...podLines([
       { ...row, pod: 'a', namespace: 'x' },

@@ -39,6 +39,11 @@ class Entity {
     return this.kernel.observe(this.bytes, mask, this.settings);
   }
 
+  /** Of the vector that was observed last. */
+  get shares() {
+    return [...this.kernel.shares.subarray(0, this.settings.features)];
+  }
+
   get view() {
     return viewOf(this.bytes, this.settings.features);
   }
@@ -65,6 +70,24 @@ test('the feature that leaves the proportion is the one that is blamed, though e
     const { surprises } = entity.view;
     expect([blamed, surprises.indexOf(Math.max(...surprises))]).toEqual([blamed, blamed]);
   }
+});
+
+test('the one that left has nearly all of the shares, though of two that always go together both are surprising', () => {
+  for (let blamed = 0; blamed < 2; blamed++) {
+    const entity = new Entity(2);
+    const next = vectorsOf(2, 20 + blamed);
+    for (let i = 0; i < 2000; i++) entity.observe(next());
+    expect(entity.shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 9);
+    const vector = next();
+    vector[blamed]! += 1.5 * (blamed + 1);
+    entity.observe(vector);
+    const { surprises } = entity.view;
+    expect(Math.min(...surprises)).toBeGreaterThan(1);
+    expect([blamed, entity.shares[blamed]! > 0.8]).toEqual([blamed, true]);
+  }
+  const young = new Entity(2);
+  young.observe([1, 2]);
+  expect(young.shares).toEqual([0, 0]);
 });
 
 test('fifteen calm features do not drown one', () => {
@@ -146,6 +169,22 @@ test('handed over, proportions stay and levels begin anew', () => {
   const vector = next().map((value) => 20 + value);
   vector[0]! += 2;
   expect(entity.observe(vector)).toBeGreaterThan(2.5);
+});
+
+test('what is borrowed counts for so many vectors, and its scales give way sooner', () => {
+  const entity = new Entity(3);
+  const next = vectorsOf(3, 8);
+  for (let i = 0; i < 1500; i++) entity.observe(next());
+  const seenOf = (bytes: Uint8Array) =>
+    new DataView(bytes.buffer, bytes.byteOffset).getUint32(96, true);
+  const [whole, loan] = [Uint8Array.from(entity.bytes), Uint8Array.from(entity.bytes)];
+  entity.kernel.handOver(whole, 3);
+  entity.kernel.handOver(loan, 3, 480);
+  expect([whole, loan].map((bytes) => [viewOf(bytes, 3).learnt, seenOf(bytes)])).toEqual([
+    [1500, 1500],
+    [480, 480],
+  ]);
+  expect([whole, loan].map((bytes) => viewOf(bytes, 3).since)).toEqual([0, 0]);
 });
 
 test('the size of a record is what the documents say', () => {

@@ -1,12 +1,11 @@
 // History with known faults, as blocks that promtool makes for a real Prometheus: gauges with a daily rhythm and noise,
-// counters, and one series that jumps
-// somewhere else several times a day. Always the same for a seed.
+// counters, and one series that jumps somewhere else several times a day. Always the same for a seed.
 
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { peerBinary } from './peers.js';
+import { type Prometheus, peerBinary, startPrometheus } from './peers.js';
 import { normalFrom, randomFrom } from './realistic-series.js';
 
 export interface History {
@@ -23,6 +22,17 @@ export interface HistoryShape {
   startMs: number;
   days: number;
   pods: number;
+}
+
+/** History up to now, and a Prometheus that has it and an external label; whoever asks stops it. */
+export async function serveHistory(
+  directory: string,
+  shape: Omit<HistoryShape, 'startMs'>,
+): Promise<{ history: History; prometheus: Prometheus }> {
+  const startMs = Math.floor(Date.now() / STEP_MS - shape.days * DAY_STEPS) * STEP_MS;
+  const history = await makeHistory(directory, { ...shape, startMs });
+  const config = 'global: { external_labels: { cluster: eu } }\n';
+  return { history, prometheus: await startPrometheus(config, { tsdb: history.tsdb }) };
 }
 
 const STEP_MS = 60_000;

@@ -156,14 +156,20 @@ test('what lies behind the fence, and what says only how far it is, changes noth
   expect((await restOf(log)).stateHash).toBe(plain.stateHash);
 });
 
-test('stopped or killed in the middle of history, it goes on and applies nothing twice', async () => {
+/** A scorer that has read so many steps of a history that is still being written, and what it must come to. */
+async function inHistory(count: number) {
   const want = await restOf(await logOf({ samples: steps }));
   const entries = new Map<string, Versioned>();
-  const log = await logOf({ backfill: [claim, ...history.slice(0, 200)], samples: live });
+  const log = await logOf({ backfill: [claim, ...history.slice(0, count)], samples: live });
   const expected = { isExpected: true, silenceMs: 60_000 };
   const first = scorerOn(log, entries, { history: expected });
   await first.scorer.start();
-  await untilApplied(first.scorer, 200);
+  await untilApplied(first.scorer, count);
+  return { want, entries, log, expected, first };
+}
+
+test('stopped or killed in the middle of history, it goes on and applies nothing twice', async () => {
+  const { want, entries, log, expected, first } = await inHistory(200);
   expect(first.scorer.unready()).toMatch(/^reading history of partition 0: \d+ %$/);
   await first.scorer.stop();
   const store = new MemoryStore(entries);
@@ -220,13 +226,7 @@ function markless(extra: number): Uint8Array {
 }
 
 test('a damaged checkpoint in the middle of history is passed over, and history begins anew', async () => {
-  const want = await restOf(await logOf({ samples: steps }));
-  const entries = new Map<string, Versioned>();
-  const log = await logOf({ backfill: [claim, ...history.slice(0, 200)], samples: live });
-  const expected = { isExpected: true, silenceMs: 60_000 };
-  const first = scorerOn(log, entries, { history: expected });
-  await first.scorer.start();
-  await untilApplied(first.scorer, 200);
+  const { want, entries, log, expected, first } = await inHistory(200);
   await first.scorer.stop();
   const chunk = [...entries.keys()].find((key) => key.endsWith('/000000')) as string;
   entries.set(chunk, { value: Buffer.from('damaged'), version: -1 });

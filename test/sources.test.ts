@@ -9,7 +9,7 @@ import { loadSettings } from '../src/config.js';
 import { OperatingError } from '../src/errors.js';
 import { type WriteRequest, WriteRequestSchema } from '../src/gen/remote_write_v1_pb.js';
 import type { Logger } from '../src/http-server.js';
-import { PULL_SERIES_MAX } from '../src/limits.js';
+import { PULL_SERIES_MAX, RANGE_ANSWER_BYTES_MAX } from '../src/limits.js';
 import { openPrometheusApi } from '../src/prometheus-api.js';
 import { authorizationOf } from '../src/prometheus-credential.js';
 import {
@@ -186,7 +186,32 @@ test('what cannot succeed is asked once a tick, and the note says why in the wor
     sendSuccess(response, { resultType: 'vector', result }, { warnings: ['a store is away'] });
   };
   await ok(partly, 'ok', 'warns: a store is away');
+  const halved: Answer = (_asked, response) => {
+    const result = [{ metric: {}, value: [20, '1'] }];
+    sendSuccess(response, { resultType: 'vector', result }, { isPartial: true });
+  };
+  await ok(halved, 'ok', 'warns: The answer is partial: some of its storage is away');
 });
+
+test('200,000 series, and more bytes than are read, are refused once a tick with their number, and nothing is logged', async () => {
+  const ok = async (answer: Answer, want: string) => {
+    const { counts, note, requests } = await drive(answer, { until: 25_000 });
+    expect([counts, requests]).toEqual([{ refused: 1 }, []]);
+    expect(note).toContain(want);
+  };
+  const result = Array.from({ length: 200_000 }, (_, i) => ({
+    metric: { pod: String(i) },
+    value: [20, '1'],
+  }));
+  await ok(
+    (_asked, response) => sendSuccess(response, { resultType: 'vector', result }),
+    `brings 200000 series, at most ${PULL_SERIES_MAX} are pulled`,
+  );
+  await ok(
+    (_asked, response) => response.end(Buffer.alloc(RANGE_ANSWER_BYTES_MAX + 1, ' ')),
+    `the answer has more than ${RANGE_ANSWER_BYTES_MAX} bytes`,
+  );
+}, 60_000);
 
 test('what the receiver says becomes of a tick: rejected is told, unlogged is tried again', async () => {
   const rejected = await drive(vector({}), {

@@ -19,12 +19,18 @@ const INVERSE: usize = memory.data(16 * 16 * 8, 16);
 const ROWS: usize = memory.data(16 * 4, 16);
 const UNITS: usize = memory.data(16 * 8, 16);
 const SOLVED: usize = memory.data(16 * 8, 16);
+/** Of each feature what it adds to the square of the last vector's distance, at least 0. */
+export const PARTS: usize = memory.data(16 * 8, 16);
 
 function cell(matrix: usize, i: i32, j: i32): usize {
   return matrix + ((<usize>(i * FEATURES_MAX + j)) << 3);
 }
 
 /**
+ * The square of a distance is the sum of uᵢ (P u)ᵢ: a feature that stayed where it was has no part
+ * in it, though its residual is as large as that of the one that left. So PARTS says who is to
+ * blame, and residuals say how far it is.
+ *
  * Replaces each of `deviations` (f64, one per feature) by its residual given the others. A feature
  * that is not in `mask`, or has never moved, takes no part and keeps what it has.
  */
@@ -35,11 +41,16 @@ export function residuals(
   mask: u32,
   learnt: u32,
 ): void {
+  memory.fill(PARTS, 0, 16 * 8);
   let count = 0;
   for (let i = 0; i < features; i++) {
     if ((mask & (1 << i)) === 0) continue;
     const spread = <f64>load<f32>(products + pairAt(i, i));
-    if (spread <= 0) continue;
+    if (spread <= 0) {
+      const deviation = load<f64>(deviations + (i << 3));
+      store<f64>(PARTS + (i << 3), deviation * deviation);
+      continue;
+    }
     store<i32>(ROWS + (count << 2), i);
     const unit = load<f64>(deviations + (i << 3)) / sqrt(spread);
     store<f64>(UNITS + (count << 3), unit);
@@ -58,6 +69,8 @@ export function residuals(
     for (let other = 0; other < count; other++) {
       if (other !== row) leverage = max(leverage, abs(load<f64>(UNITS + (other << 3))));
     }
+    const part = load<f64>(UNITS + (row << 3)) * load<f64>(SOLVED + (row << 3));
+    store<f64>(PARTS + (load<i32>(ROWS + (row << 2)) << 3), max<f64>(0, part));
     const residual =
       load<f64>(SOLVED + (row << 3)) / (sqrt(diagonal) * (1.0 + LEVERAGE * leverage));
     store<f64>(deviations + (load<i32>(ROWS + (row << 2)) << 3), residual);

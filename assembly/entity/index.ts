@@ -4,7 +4,8 @@
 // `plant` there is no randomness, no clock, no allocation. A vector is judged by what was known
 // before it, then learnt.
 
-import { residuals, standardise } from './conditional';
+import { log2 } from '../forest/logarithm';
+import { PARTS, residuals, standardise } from './conditional';
 import * as layout from './record';
 import { descend, plantTrees } from './trees';
 
@@ -14,6 +15,8 @@ export { bytesOf, ENTITY_FORMAT, FEATURES_MAX, TREES_MAX } from './record';
 export const VALUES: usize = memory.data(16 * 8, 16);
 export const RECORD: usize = memory.data(3584, 16);
 const RECORD_BYTES_MAX: i32 = 3584;
+/** Of the last vector: the share of each feature in its distance; all 0 while there is none. No part of a record. */
+export const SHARES: usize = memory.data(16 * 8, 16);
 
 /** Vectors before the first distance is told, and after a hand-over: until then its scales are guesses. */
 export const SETTLE_VECTORS: u32 = 20;
@@ -22,6 +25,8 @@ const YOUNG_VECTORS: u32 = 150;
 const SLOW_RATE: f64 = 1.0 / 4000.0;
 const FAST_RATE: f64 = 1.0 / 6.0;
 const STEP_RATE: f64 = 1.0 / 1440.0;
+/** Weights of the first vectors of an heir rise with the square of their age. */
+const HEIR_GAIN: f64 = 3.0;
 const USUAL_RATE: f64 = 1.0 / 1000.0;
 const LEAF_RATE: f64 = 1.0 / 1000.0;
 /** Beyond it a deviation says no more; while learning, it must not spoil what is known. */
@@ -43,6 +48,8 @@ const LEAF_FAR_MIN: f64 = 0.6;
 const QUANTILE_RATE: f64 = 0.05;
 const QUANTILE_MIN: f64 = 0.01;
 const DISTANCE_MAX: f64 = 64.0;
+/** Beyond it a distance is told by its logarithm, or who judges them would not forget a fault for days. */
+const STRAIGHT_MAX: f64 = 4.0;
 /** Below it a distance is ordinary: such come every few days on noise alone. */
 const REMARKABLE: f64 = 2.5;
 const VALUE_MAX: f64 = 1e30;
@@ -84,6 +91,7 @@ export function observe(features: i32, mask: u32, trees: i32, remember: u32, sha
   let levelDistance: f64 = 0;
   let stepDistance: f64 = 0;
   measure(features, mask);
+  memory.fill(SHARES, 0, 16 * 8);
   if (isLearning) {
     standardise(LEVELS, UNITS, levelProducts, features);
     const isHalved = learnt % remember === remember - 1;
@@ -92,9 +100,12 @@ export function observe(features: i32, mask: u32, trees: i32, remember: u32, sha
       memory.copy(UNITS, LEVELS, 128);
       residuals(UNITS, levelProducts, features, mask, learnt);
       levelDistance = judge(features, mask, layout.FAR_LEVEL);
+      memory.copy(SHARES, PARTS, 128);
       memory.copy(UNITS, STEPS, 128);
       residuals(UNITS, stepProducts, features, mask, learnt);
       stepDistance = judge(features, mask, layout.FAR_STEP);
+      if (stepDistance > levelDistance) memory.copy(SHARES, PARTS, 128);
+      shareOut(features);
       distance = max(levelDistance, stepDistance);
       distance = min(DISTANCE_MAX, max(distance, rare)) * trust(learnt);
     }
@@ -104,26 +115,41 @@ export function observe(features: i32, mask: u32, trees: i32, remember: u32, sha
       learnProducts(stepProducts, STEPS, features, mask, learnt, stepDistance);
     }
   }
-  learnFeatures(features, mask, isLearning);
+  learnFeatures(features, mask, isLearning, learnt === since);
   countPause();
   store<u32>(RECORD, mask, layout.MASK);
   if (isSettled && share > 0) learnQuantile(distance, share);
   store<u32>(RECORD, learnt === u32.MAX_VALUE ? learnt : learnt + 1, layout.LEARNT);
   store<u32>(RECORD, since === u32.MAX_VALUE ? since : since + 1, layout.SINCE);
   store<f32>(RECORD, isSettled ? <f32>distance : <f32>0, layout.DISTANCE);
-  return isSettled ? told(distance, since) : NaN;
+  return isSettled ? told(distance, since, learnt === since) : NaN;
 }
 
-/** Another entity takes over what this record has learnt: its scales and proportions, not its levels. */
-export function handOver(features: i32): void {
+/**
+ * Another entity takes over what this record has learnt: its scales and proportions, not its levels. It counts as
+ * `learntMax` vectors at most, so that what was borrowed gives way to what is learnt.
+ */
+export function handOver(features: i32, learntMax: u32): void {
   store<u32>(RECORD, 0, layout.SINCE);
   store<f32>(RECORD, 0, layout.DISTANCE);
   // Learnt and since must differ, or the record would count as new.
-  if (load<u32>(RECORD, layout.LEARNT) === 0) store<u32>(RECORD, 1, layout.LEARNT);
+  store<u32>(RECORD, max<u32>(1, min(learntMax, load<u32>(RECORD, layout.LEARNT))), layout.LEARNT);
   for (let i = 0; i < features; i++) {
+    const seen = load<u32>(featureAt(i), layout.FEATURE_SEEN);
+    store<u32>(featureAt(i), min(learntMax, seen), layout.FEATURE_SEEN);
     store<u32>(featureAt(i), 0, layout.FEATURE_SINCE);
     store<f32>(featureAt(i), 0, layout.LAST_LEVEL);
     store<f32>(featureAt(i), 0, layout.LAST_STEP);
+  }
+}
+
+/** From parts of a sum to parts of one. */
+function shareOut(features: i32): void {
+  let sum: f64 = 0;
+  for (let i = 0; i < features; i++) sum += load<f64>(SHARES + (i << 3));
+  for (let i = 0; i < features && sum > 0; i++) {
+    const at = SHARES + (i << 3);
+    store<f64>(at, load<f64>(at) / sum);
   }
 }
 
@@ -193,13 +219,20 @@ function trust(learnt: u32): f64 {
  * An ordinary distance is told by its place beside the usual one, between 0 and 1 and around a half, whatever the
  * entity: then who judges the distances sees the same calm series in everybody, from the beginning.
  */
-function told(distance: f64, since: u32): f64 {
+function told(distance: f64, since: u32, isOwn: bool): f64 {
   const usual = <f64>load<f32>(RECORD, layout.USUAL);
-  const rate = max(USUAL_RATE, 1.0 / <f64>(since - SETTLE_VECTORS + 1));
+  // An heir knows it.
+  const rate = isOwn ? max(USUAL_RATE, 1.0 / <f64>(since - SETTLE_VECTORS + 1)) : USUAL_RATE;
   const counted = min(REMARKABLE, distance);
   store<f32>(RECORD, <f32>(usual + rate * (counted - usual)), layout.USUAL);
+  if (distance > STRAIGHT_MAX) return STRAIGHT_MAX * (1.0 + logarithmOf(distance / STRAIGHT_MAX));
   if (distance >= REMARKABLE) return distance;
   return distance <= 0 ? 0 : distance / (distance + usual);
+}
+
+/** To the base of e. */
+function logarithmOf(ratio: f64): f64 {
+  return <f64>log2(<f32>ratio) * Math.LN2;
 }
 
 /** How much rarer than usual the leaves are, in units of what that rarely exceeds. */
@@ -263,8 +296,11 @@ function learnProducts(
   }
 }
 
-/** Means and scales. `isLearning`: else only the levels are found, after a hand-over. */
-function learnFeatures(features: i32, mask: u32, isLearning: bool): void {
+/**
+ * Means and scales. `isLearning`: else only the levels are found, after a hand-over. Who `isOwn` had no hand-over; of an
+ * heir the later of its first vectors count for more, or the work of its start would be taken for its level.
+ */
+function learnFeatures(features: i32, mask: u32, isLearning: bool, isOwn: bool): void {
   for (let i = 0; i < features; i++) {
     if ((mask & (1 << i)) === 0) continue;
     const feature = featureAt(i);
@@ -273,7 +309,7 @@ function learnFeatures(features: i32, mask: u32, isLearning: bool): void {
     const value = boundedValue(i);
     const slow = load<f64>(feature, layout.SLOW);
     const fast = load<f64>(feature, layout.FAST);
-    const young = 1.0 / <f64>(since + 1);
+    const young = isOwn ? 1.0 / <f64>(since + 1) : HEIR_GAIN / (<f64>since + HEIR_GAIN);
     const level = learnScale(
       feature + layout.LEVEL_SCALE,
       value - slow,

@@ -16,6 +16,15 @@ import {
 
 export type CauseName = 'unspecified' | 'novelty' | 'magnitude' | 'quiet';
 
+/** What one feature has to do with the distance of its entity. */
+export interface FeatureShare {
+  name: string;
+  /** From 0 to 1; of all features together 1, or 0 where none stands out. */
+  share: number;
+  /** Undefined while it was not known. */
+  value: number | undefined;
+}
+
 export interface Anomaly {
   readonly id: string;
   readonly tenant: string;
@@ -31,6 +40,8 @@ export interface Anomaly {
   lower: number;
   upper: number;
   cause: CauseName;
+  /** Also of the highest sample; of a series that is no entity's distance none. */
+  features: readonly FeatureShare[];
   /** Undefined while it is open. */
   endMs: number | undefined;
   /** Of its earliest judged sample; undefined while the deep check has said nothing. */
@@ -195,6 +206,7 @@ export class Anomalies {
       lower: 0,
       upper: 0,
       cause: 'unspecified',
+      features: [],
       endMs: undefined,
       verdict: this.early.take(id),
       previousId: before?.id,
@@ -245,6 +257,10 @@ export function causeName(cause: Cause): CauseName {
   return Cause[cause].toLowerCase() as CauseName;
 }
 
+export function featuresOf(shares: Candidate['feature']): FeatureShare[] {
+  return shares.map(({ name, share, value }) => ({ name, share, value }));
+}
+
 function copyMeasures(candidate: Candidate, into: Anomaly): void {
   into.score = candidate.score;
   into.value = candidate.value;
@@ -252,4 +268,5 @@ function copyMeasures(candidate: Candidate, into: Anomaly): void {
   into.lower = candidate.lower;
   into.upper = candidate.upper;
   into.cause = causeName(candidate.cause);
+  into.features = featuresOf(candidate.feature);
 }

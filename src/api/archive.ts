@@ -18,7 +18,7 @@ import {
 import { Cause } from '../gen/candidate_pb.js';
 import { fingerprintText } from '../series.js';
 import type { StateStore } from '../state/state-store.js';
-import { type Anomaly, causeName } from './anomalies.js';
+import { type Anomaly, causeName, featuresOf } from './anomalies.js';
 import { verdictMessage, verdictOf } from './verdicts.js';
 
 const ANOMALY = 'anomaly/';
@@ -146,7 +146,7 @@ async function each(
 /** As it is stored, and as it is told in the topic of anomalies. */
 export function bytesOf(anomaly: Anomaly): Uint8Array {
   const { tenant, fingerprint, labels, cause, endMs, onsetMs, peakMs, verdict } = anomaly;
-  const { score, value, expected, lower, upper } = anomaly;
+  const { score, value, expected, lower, upper, features } = anomaly;
   return toBinary(
     AnomalySchema,
     create(AnomalySchema, {
@@ -158,6 +158,10 @@ export function bytesOf(anomaly: Anomaly): Uint8Array {
       cause: Cause[cause.toUpperCase() as keyof typeof Cause],
       ...(endMs !== undefined && { endMs: BigInt(endMs) }),
       label: labels.map(({ name, value }) => ({ name, value })),
+      feature: features.map(({ name, share, value }) => ({
+        ...{ name, share },
+        ...(value !== undefined && { value }),
+      })),
       ...(verdict !== undefined && { verdict: verdictMessage(verdict) }),
     }),
   );
@@ -178,6 +182,7 @@ function anomalyOf(bytes: Uint8Array): Anomaly {
     peakMs: Number(kept.peakMs),
     ...{ score, value, expected, lower, upper },
     cause: causeName(kept.cause),
+    features: featuresOf(kept.feature),
     endMs: kept.endMs === undefined ? undefined : Number(kept.endMs),
     verdict: kept.verdict && verdictOf(kept.verdict),
     previousId: undefined,

@@ -4,6 +4,7 @@
 
 import type { Label } from '../series.js';
 import type { Anomaly } from './anomalies.js';
+import { whatEntityDid } from './explain-entity.js';
 import type { AnomalyVerdict } from './verdicts.js';
 
 /** Said of the series in a sentence; the rest of its labels stands beside it. */
@@ -28,6 +29,8 @@ function whatItDid(anomaly: Anomaly): string {
     return `${what} has stood still at ${seen} longer than ever before, ${at}; unusual by quiet`;
   }
   const why = cause === 'unspecified' ? '' : `; unusual by ${cause}`;
+  const entity = whatEntityDid(anomaly, { subject, plain });
+  if (entity !== undefined) return `${entity}, ${at}${why}`;
   if (value > upper || value < lower) {
     const verb = value > upper ? 'rose' : 'fell';
     return `${what} ${verb} to ${seen}, ${distance(value, expected, told)} ${usual}, ${at}${why}`;

@@ -119,6 +119,14 @@ export const AnomalyRow = Type.Object({
   upper: NullableNumber('Of the expected band'),
   factor: NullableNumber('How many times the expected value; null where that says nothing'),
   cause: oneOf(['novelty', 'magnitude', 'quiet', 'unspecified'], 'By which measure it is unusual'),
+  features: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      share: Type.Number({ description: 'Part in the distance, 0 to 1; of all together 1' }),
+      value: NullableNumber('As it was scored; null while it was not known'),
+    }),
+    { description: 'Of the distance of an entity; of any other series empty' },
+  ),
   verdict: oneOf(VERDICTS, 'What the deep check said; unchecked also while it has said nothing'),
   deepCheck: Type.Unsafe<Static<typeof DeepCheckFields> | null>({
     anyOf: [DeepCheckFields, { type: 'null' }],

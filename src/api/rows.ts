@@ -42,6 +42,10 @@ export function anomalyRow(anomaly: Anomaly, timeline: Timeline): AnomalyRow {
     upper: finite(anomaly.upper),
     factor: factorOf(anomaly) ?? null,
     cause,
+    features: anomaly.features.map(({ name, share, value }) => ({
+      ...{ name, share },
+      value: finite(value ?? Number.NaN),
+    })),
     verdict: anomaly.verdict?.outcome ?? 'unchecked',
     deepCheck: anomaly.verdict === undefined ? null : deepCheckRow(anomaly.verdict),
     feedback: said === undefined ? null : kindOf(said),

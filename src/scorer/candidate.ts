@@ -3,6 +3,7 @@
 
 import { create, toBinary } from '@bufbuild/protobuf';
 import { CandidateSchema, Cause, Phase, type Window, WindowSchema } from '../gen/candidate_pb.js';
+import { featureShares } from './entity-view.js';
 import type { Partition } from './partition.js';
 import type { PhaseChange } from './phase-change.js';
 import { NO_SLOT } from './slots.js';
@@ -23,6 +24,7 @@ export function encodeCandidate(
     phase: Phase[phase.toUpperCase() as keyof typeof Phase],
     cause: cause === 'none' ? Cause.UNSPECIFIED : Cause[cause.toUpperCase() as keyof typeof Cause],
     label: partition.labels(entry),
+    feature: featureShares(partition, entry),
     ...(window !== undefined && { window }),
   });
   return toBinary(CandidateSchema, candidate);

@@ -9,13 +9,13 @@
 //    vectors       V1              V2          (V3)
 
 import { strict as assert } from 'node:assert';
-import { createHash } from 'node:crypto';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { MetricType, SeriesInfoSchema } from '../gen/sample_block_pb.js';
-import { DETECTORS_MAX, ENTITY_SERIES_MAX } from '../limits-detectors.js';
+import { fromBinary } from '@bufbuild/protobuf';
+import { type Heritage, SeriesInfoSchema } from '../gen/sample_block_pb.js';
+import { DETECTORS_MAX, ENTITY_SERIES_MAX, LOAN_VECTORS } from '../limits-detectors.js';
 import { DerivedQueue } from './derived-queue.js';
-import { type DetectorSet, ENTITY_METRIC } from './detectors.js';
+import type { Detector, DetectorSet } from './detectors.js';
 import { type EntityView, viewOf } from './entity-kernel.js';
+import { seriesOfEntity } from './entity-series.js';
 import {
   createEntity,
   createLink,
@@ -25,8 +25,9 @@ import {
   entityKey,
   type Link,
 } from './entity-state.js';
-import { aggregateInto, isBehind, isDue, isHeld, nextInterval } from './entity-vector.js';
+import { aggregateInto, isBehind, isDue, isHeld, nextInterval, rateOf } from './entity-vector.js';
 import { Successions } from './hand-over.js';
+import { type Formats, type HeritagePost, isOf, isWelcome } from './heritage.js';
 import { NO_ENTRY, type Slots } from './slots.js';
 import type { WasmForest } from './wasm-forest.js';
 
@@ -47,6 +48,11 @@ export class Entities {
   readonly queue: DerivedQueue;
   /** Series left out since the start because other labels chose their partition, or their entity has too many. */
   refused = 0;
+  /** What came from other partitions since the start: taken in, and not wanted any more. */
+  readonly bequests = { taken: 0, declined: 0 };
+  /** Absent where nobody carries words to other partitions, as in a replay. */
+  post: HeritagePost | undefined;
+  readonly successions = new Successions();
   readonly #set: DetectorSet | undefined;
   readonly #forest: WasmForest;
   readonly #port: EntityPort;
@@ -55,7 +61,6 @@ export class Entities {
   readonly #members: Member[] = [];
   /** By entry of a derived series. */
   readonly #byEntry = new Map<number, Entity>();
-  readonly #successions = new Successions();
   readonly #timestamps: Int32Array;
   readonly #bits: Uint32Array;
   readonly #raw: Float64Array;
@@ -85,6 +90,14 @@ export class Entities {
   /** Vectors before an entity has a distance. */
   get settleVectors(): number {
     return this.#set?.kernel.settleVectors ?? 0;
+  }
+
+  get detectors(): readonly Detector[] {
+    return this.#set?.detectors ?? [];
+  }
+
+  get formats(): Formats {
+    return { entity: this.#set?.kernel.format ?? 0, record: this.#forest.recordFormat };
   }
 
   all(): Iterable<Entity> {
@@ -136,6 +149,14 @@ export class Entities {
     this.#members[entry] = undefined;
   }
 
+  /** What other partitions say, read from the samples log of this one: a wish is passed on, a bequest is taken in. */
+  hear(word: Heritage): void {
+    if (word.what.case === 'wish') this.post?.asked(word);
+    else if (word.what.case !== 'bequest') return;
+    else if (this.#borrow(word)) this.bequests.taken++;
+    else this.bequests.declined++;
+  }
+
   encode(): Uint8Array {
     if (this.#set === undefined) return new Uint8Array();
     const { detectors, kernel } = this.#set;
@@ -148,7 +169,7 @@ export class Entities {
     const { detectors, kernel } = this.#set;
     for (const entity of decodeEntities(bytes, { format: kernel.format, detectors })) {
       this.#byKey.set(entityKey(entity), entity);
-      this.#successions.add(entity);
+      this.successions.add(entity);
       if (entity.entry !== NO_ENTRY) this.#adoptEntry(entity, entity.entry);
     }
   }
@@ -185,7 +206,8 @@ export class Entities {
   #create(named: Parameters<typeof createEntity>[0]): Entity {
     const entity = createEntity(named, this.#set!.kernel.recordBytes(named.detector.vector));
     this.#byKey.set(entityKey(entity), entity);
-    this.#successions.add(entity);
+    this.successions.add(entity);
+    this.post?.born(entity);
     return entity;
   }
 
@@ -257,6 +279,7 @@ export class Entities {
         kernel.values.set(entity.vector);
       }
       const distance = kernel.observe(record, entity.mask, detector.vector);
+      entity.shares.set(kernel.shares.subarray(0, features.length));
       if (!Number.isNaN(distance)) this.#tell(entity, distance);
     }
     this.#await(entity);
@@ -285,22 +308,8 @@ export class Entities {
 
   /** False when there is no room for a further series. */
   #open(entity: Entity): boolean {
-    const { detector, tenant, values } = entity;
-    const hash = createHash('sha256')
-      .update(`entity\n${entityKey(entity)}`)
-      .digest();
-    const announcement = create(SeriesInfoSchema, {
-      fingerprint: hash.readBigUInt64LE(0),
-      label: [
-        { name: '__name__', value: ENTITY_METRIC },
-        { name: 'detector', value: detector.spec.name },
-        ...detector.spec.by.map((name, i) => ({ name, value: values[i]! })),
-      ],
-      type: MetricType.GAUGE,
-      tenant,
-    });
-    const fingerprint = { low: hash.readUInt32LE(0), high: hash.readUInt32LE(4) };
-    const entry = this.#port.open(fingerprint, toBinary(SeriesInfoSchema, announcement));
+    const { fingerprint, announcement } = seriesOfEntity(entity);
+    const entry = this.#port.open(fingerprint, announcement);
     if (entry === NO_ENTRY) return false;
     this.#adoptEntry(entity, entry);
     return true;
@@ -315,7 +324,7 @@ export class Entities {
 
   /** True when the entity begins with what another of its workload had learnt. */
   #inherit(entity: Entity): boolean {
-    const predecessor = this.#successions.predecessorOf(entity);
+    const predecessor = this.successions.predecessorOf(entity);
     if (predecessor === undefined) return false;
     if (entity.entry === NO_ENTRY && !this.#open(entity)) return false;
     const { detector } = entity;
@@ -329,10 +338,32 @@ export class Entities {
     return true;
   }
 
+  /** The same from a sibling that may still live; false when the entity is not there, or does not want it any more. */
+  #borrow(word: Heritage): boolean {
+    const detector = this.detectors.find((one) => isOf(word, one));
+    if (detector === undefined || word.what.case !== 'bequest') return false;
+    const { tenant, entity: values } = word;
+    const entity = this.#byKey.get(entityKey({ detector, tenant, values }));
+    const { from, entityRecord, distanceRecord } = word.what.value;
+    const forest = this.#forest;
+    const streamTimeMs = this.#port.streamTimeMs();
+    const here = { formats: this.formats, distanceBytes: forest.recordBytes, streamTimeMs };
+    if (entity === undefined || !isWelcome(word.what.value, entity, here)) return false;
+    if (entity.entry === NO_ENTRY && !this.#open(entity)) return false;
+    entity.record.set(entityRecord);
+    this.#set!.kernel.handOver(entity.record, detector.vector.features, LOAN_VECTORS);
+    this.#port.endAnomaly(entity.entry);
+    const slot = this.#port.slots.slotOf(entity.entry);
+    forest.records(slot + 1).set(distanceRecord, slot * forest.recordBytes);
+    entity.inheritedFrom = from.join('/');
+    entity.isBorrower = true;
+    return true;
+  }
+
   #dropWhenEmpty(entity: Entity): void {
     if (entity.links.length > 0 || entity.entry !== NO_ENTRY) return;
     this.#byKey.delete(entityKey(entity));
-    this.#successions.remove(entity);
+    this.successions.remove(entity);
   }
 
   #setMember(entry: number, member: Member): void {
@@ -347,10 +378,4 @@ export class Entities {
   #isStaleMarker(i: number): boolean {
     return this.#bits[2 * i] === 2 && this.#bits[2 * i + 1] === 0x7ff00000;
   }
-}
-
-/** Of a counter that the forest takes for a gauge. NaN at the first sample; after a reset it counts from 0. */
-function rateOf(link: Link, timestampMs: number, raw: number): number {
-  const risen = raw >= link.raw ? raw - link.raw : raw;
-  return risen / ((timestampMs - link.lastMs) / 1000);
 }

@@ -31,7 +31,7 @@ export interface EntityView {
 interface EntityExports extends WebAssembly.Exports {
   plant(seed: number): void;
   observe(features: number, mask: number, trees: number, remember: number, share: number): number;
-  handOver(features: number): void;
+  handOver(features: number, learntMax: number): void;
   bytesOf(features: number, trees: number): number;
 }
 
@@ -48,6 +48,8 @@ export class EntityKernel {
   readonly settleVectors: number;
   /** Input: the values of a vector; where its mask has no bit, anything. */
   readonly values: Float64Array;
+  /** Of the last vector judged: the share of each feature in its distance; all 0 when it has none. */
+  readonly shares: Float64Array;
   readonly #module: EntityExports;
   readonly #record: Uint8Array;
 
@@ -60,6 +62,7 @@ export class EntityKernel {
     this.treesMax = this.#constant('TREES_MAX');
     this.settleVectors = this.#constant('SETTLE_VECTORS');
     this.values = new Float64Array(memory.buffer, this.#constant('VALUES'), this.featuresMax);
+    this.shares = new Float64Array(memory.buffer, this.#constant('SHARES'), this.featuresMax);
     const bytes = this.recordBytes({ features: this.featuresMax, trees: this.treesMax });
     this.#record = new Uint8Array(memory.buffer, this.#constant('RECORD'), bytes);
     this.#module.plant(seed);
@@ -79,10 +82,13 @@ export class EntityKernel {
     return distance;
   }
 
-  /** Scales and proportions stay, levels begin anew: the record of a successor. */
-  handOver(record: Uint8Array, features: number): void {
+  /**
+   * Scales and proportions stay, levels begin anew: the record of a successor. What was learnt counts as `learntMax`
+   * vectors at most.
+   */
+  handOver(record: Uint8Array, features: number, learntMax = 0xffffffff): void {
     this.#record.set(record);
-    this.#module.handOver(features);
+    this.#module.handOver(features, learntMax);
     record.set(this.#record.subarray(0, record.length));
   }
 
@@ -93,6 +99,26 @@ export class EntityKernel {
   }
 }
 
+/** Vectors that a record has learnt. */
+export function learntOf(record: Uint8Array): number {
+  return new DataView(record.buffer, record.byteOffset, record.byteLength).getUint32(0, true);
+}
+
+/** Of these, since its levels began: its own. */
+export function sinceOf(record: Uint8Array): number {
+  return new DataView(record.buffer, record.byteOffset, record.byteLength).getUint32(4, true);
+}
+
+/** The furthest that it takes for rare and no more: a fault stays in it for weeks. */
+export function farthestOf(record: Uint8Array, features: number): number {
+  const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
+  let farthest = 0;
+  for (let at = HEAD_BYTES; at < HEAD_BYTES + features * FEATURE_BYTES; at += FEATURE_BYTES) {
+    for (const far of [24, 36]) farthest = Math.max(farthest, view.getFloat32(at + far, true));
+  }
+  return farthest;
+}
+
 /** What people want to know of a record. */
 export function viewOf(record: Uint8Array, features: number): EntityView {
   const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
@@ -101,8 +127,8 @@ export function viewOf(record: Uint8Array, features: number): EntityView {
     return Math.max(view.getFloat32(at + 32, true), view.getFloat32(at + 44, true));
   });
   return {
-    learnt: view.getUint32(0, true),
-    since: view.getUint32(4, true),
+    learnt: learntOf(record),
+    since: sinceOf(record),
     quantile: view.getFloat32(16, true),
     distance: view.getFloat32(20, true),
     rarity: view.getFloat32(24, true),

@@ -7,6 +7,9 @@ import type { Detector } from './detectors.js';
 import { NO_ENTRY } from './slots.js';
 import { StateReader, StateWriter } from './state-bytes.js';
 
+/** Vectors until an entity is said to know itself: it neither inherits any more nor would it be wrong to inherit from. */
+export const KNOWN_VECTORS = 120;
+
 /** One series in one feature. */
 export interface Link {
   entity: Entity;
@@ -48,8 +51,12 @@ export interface Entity {
   mask: number;
   vector: Float64Array;
   received: Float64Array;
+  /** Share of each feature in its distance; zeros when it had none. Not kept: it follows from the vector when it is judged. */
+  shares: Float64Array;
   /** Whose record this was; empty when its own. */
   inheritedFrom: string;
+  /** That one may still live, in this partition or another. */
+  isBorrower: boolean;
   /** Somebody has inherited since the last vector. */
   isSucceeded: boolean;
 }
@@ -71,7 +78,9 @@ export function createEntity(
     mask: 0,
     vector: new Float64Array(features).fill(Number.NaN),
     received: new Float64Array(features).fill(Number.NaN),
+    shares: new Float64Array(features),
     inheritedFrom: '',
+    isBorrower: false,
     isSucceeded: false,
   };
 }
@@ -105,6 +114,7 @@ const FRESH = 1;
 const AWAITED = 2;
 const LIVE = 4;
 const SUCCEEDED = 1;
+const BORROWER = 2;
 
 /** Entities come in the order in which they were created. */
 export function encodeEntities(
@@ -120,7 +130,7 @@ export function encodeEntities(
     to.u32(options.detectors.indexOf(entity.detector));
     writeText(to, JSON.stringify([entity.tenant, entity.workload ?? null, ...entity.values]));
     writeText(to, entity.inheritedFrom);
-    to.u32(entity.isSucceeded ? SUCCEEDED : 0);
+    to.u32((entity.isSucceeded ? SUCCEEDED : 0) | (entity.isBorrower ? BORROWER : 0));
     for (const ms of [entity.createdMs, entity.newestMs, entity.vectorMs, entity.stepMs])
       to.f64(ms);
     to.u32(entity.entry);
@@ -175,7 +185,9 @@ function readEntity(
     ...string[],
   ];
   const inheritedFrom = readText(from);
-  const isSucceeded = from.u32() === SUCCEEDED;
+  const flags = from.u32();
+  const isSucceeded = (flags & SUCCEEDED) !== 0;
+  const isBorrower = (flags & BORROWER) !== 0;
   const [createdMs, newestMs, vectorMs, stepMs] = [from.f64(), from.f64(), from.f64(), from.f64()];
   const [entry, mask] = [from.u32(), from.u32()];
   // Written with it: of a detector that is gone nobody else knows.
@@ -187,7 +199,8 @@ function readEntity(
   if (detector === undefined) return undefined;
   assert.equal(features, detector.vector.features);
   const entity: Entity = {
-    ...{ detector, tenant, values, workload: workload ?? undefined, inheritedFrom, isSucceeded },
+    ...{ detector, tenant, values, workload: workload ?? undefined },
+    ...{ inheritedFrom, isSucceeded, isBorrower, shares: new Float64Array(features) },
     ...{ createdMs, newestMs, vectorMs, stepMs, entry, mask, vector, received, record },
     links: [],
     awaited: 0,

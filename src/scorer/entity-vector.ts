@@ -33,6 +33,12 @@ export function nextInterval({ lastMs, intervalMs }: Link, timestampMs: number):
   return intervalMs + INTERVAL_RATE * (Math.min(passed, GAP * intervalMs) - intervalMs);
 }
 
+/** Of a counter that the forest takes for a gauge. NaN at the first sample; after a reset it counts from 0. */
+export function rateOf(link: Link, timestampMs: number, raw: number): number {
+  const risen = raw >= link.raw ? raw - link.raw : raw;
+  return risen / ((timestampMs - link.lastMs) / 1000);
+}
+
 /**
  * One feature of the vector, from the series whose values stand; NaN when there is none. What was received for it, a
  * counter's count in place of its rate, is kept beside it.

@@ -1,7 +1,10 @@
 // What people are told of entities: the features behind a distance, and the latest vector of every pod. Read-only, made
 // on demand, nothing kept.
 
+import { LOAN_VECTORS } from '../limits-detectors.js';
+import type { PodPage, PodRow } from '../pod-page.js';
 import type { Detector, DetectorSpec } from './detectors.js';
+import type { EntityView } from './entity-kernel.js';
 import type { Entity } from './entity-state.js';
 import type { Partition } from './partition.js';
 import { NO_ENTRY } from './slots.js';
@@ -15,11 +18,21 @@ export interface EntityRow {
   labels: Record<string, string>;
   vector: string | null;
   stepSeconds: number | null;
-  /** `surprise`: its residual given the other features, in units that 1 of 1,000 of its own exceed. */
-  features: { name: string; value: number | null; surprise: number | null }[];
+  /**
+   * `surprise`: its residual given the other features, in units that 1 of 1,000 of its own exceed. `share`: its part in the
+   * distance, of all together 1; null while there is none.
+   */
+  features: {
+    name: string;
+    value: number | null;
+    surprise: number | null;
+    share: number | null;
+  }[];
   /** Vectors learnt, here or by who it inherited from. */
   learnt: number;
   inheritedFrom?: string;
+  /** A sibling, in place of `inheritedFrom`, until its own vectors weigh more than what was borrowed. */
+  borrowedFrom?: string;
 }
 
 /** Of the series that carries the distance of an entity; nothing of any other. */
@@ -28,6 +41,7 @@ export function entityFields(partition: Partition, entry: number): { entity?: En
   if (found === undefined) return {};
   const { entity, view } = found;
   const { name, by, features } = entity.detector.spec;
+  const isTold = entity.shares.some((share) => share > 0);
   return {
     entity: {
       detector: name,
@@ -37,33 +51,30 @@ export function entityFields(partition: Partition, entry: number): { entity?: En
       features: features.map((feature, i) => {
         const isKnown = (entity.mask & (1 << i)) !== 0;
         const value = isKnown ? entity.vector[i]! : null;
-        return { name: feature.name, value, surprise: isKnown ? view.surprises[i]! : null };
+        const surprise = isKnown ? view.surprises[i]! : null;
+        return { name: feature.name, value, surprise, share: isTold ? entity.shares[i]! : null };
       }),
       learnt: view.learnt,
-      ...(entity.inheritedFrom !== '' && { inheritedFrom: entity.inheritedFrom }),
+      ...originOf(entity, view),
     },
   };
 }
 
-export interface PodRow {
-  pod: string;
-  namespace: string;
-  cpu: number | null;
-  memory: number | null;
-  /** As received: a count, not a rate. */
-  restarts: number | null;
-  isFlagged: boolean;
-  /** 1 is the threshold; higher is worse. */
-  score: number;
-  ageSeconds: number;
+function originOf({ inheritedFrom, isBorrower }: Entity, { since }: EntityView) {
+  if (inheritedFrom === '') return {};
+  if (!isBorrower) return { inheritedFrom };
+  return since < LOAN_VECTORS ? { borrowedFrom: inheritedFrom } : {};
 }
 
-export interface PodPage {
-  rows: PodRow[];
-  /** Pods that can be flagged, of those that are told. */
-  warm: number;
-  /** Of the pod that has learnt most: vectors, how many are needed, and when it has them. */
-  progress: { vectors: number; needed: number; readyAt: string | null } | undefined;
+/** For the candidate of an entity's distance; of any other series nothing. */
+export function featureShares(partition: Partition, entry: number) {
+  const entity = partition.entities.of(entry)?.entity;
+  if (entity === undefined) return [];
+  return entity.detector.spec.features.map(({ name }, i) => ({
+    name,
+    share: entity.shares[i]!,
+    ...((entity.mask & (1 << i)) !== 0 && { value: entity.vector[i]! }),
+  }));
 }
 
 /** The detector that the answers about pods are of: the first whose entities are pods. */
@@ -111,6 +122,7 @@ function podRow(partition: Partition, entity: Entity, ageMs: number): PodRow {
     isFlagged,
     score,
     ageSeconds: Math.max(0, ageMs) / 1000,
+    shares: Object.fromEntries(spec.features.map(({ name }, i) => [name, entity.shares[i]!])),
   };
 }
 

@@ -1,13 +1,12 @@
 // Who inherits from whom. A pod of a rollout has a new name and nothing learnt; the one that it replaces knows the
-// workload and falls silent. The newcomer takes over what the silent one has learnt, once and for one newcomer only:
-// siblings that live share nothing, and another workload never inherits.
+// workload and falls silent. The newcomer takes over what the silent one has learnt, once and for one newcomer only, and
+// another workload never inherits. Who lends to newcomers of other partitions is chosen here too: see heritage.ts.
 
 import { HAND_OVER_MS, HAND_OVER_SIBLINGS_MAX } from '../limits-detectors.js';
-import { type Entity, entityKey } from './entity-state.js';
+import { farthestOf, learntOf, sinceOf } from './entity-kernel.js';
+import { type Entity, entityKey, KNOWN_VECTORS } from './entity-state.js';
 import { NO_ENTRY } from './slots.js';
 
-/** Vectors until an entity is said to know itself: it neither inherits any more nor would it be wrong to inherit from. */
-const KNOWN_VECTORS = 120;
 /** Silent for so many of its own steps: it has missed two scrapes. */
 const SILENT_STEPS = 2;
 
@@ -53,6 +52,30 @@ export class Successions {
     }
     return found;
   }
+
+  /**
+   * Of those of a workload who know themselves, alive or gone for a while, the one who has seen the least trouble: what has
+   * once gone wrong with a sibling is no habit of a newcomer.
+   */
+  lenderFor(
+    asks: Pick<Entity, 'detector' | 'tenant' | 'workload'>,
+    { atMs, isCalm }: { atMs: number; isCalm: (entity: Entity) => boolean },
+  ): Entity | undefined {
+    const key = workloadKey(asks);
+    let found: Entity | undefined;
+    let least = Number.POSITIVE_INFINITY;
+    let seen = 0;
+    for (const other of (key === undefined ? undefined : this.#byWorkload.get(key)) ?? []) {
+      if (seen++ >= HAND_OVER_SIBLINGS_MAX) break;
+      if (other.entry === NO_ENTRY || sinceOf(other.record) < KNOWN_VECTORS) continue;
+      if (atMs - other.newestMs > HAND_OVER_MS) continue;
+      const farthest = farthestOf(other.record, other.detector.vector.features);
+      if (farthest >= least || !isCalm(other)) continue;
+      found = other;
+      least = farthest;
+    }
+    return found;
+  }
 }
 
 function isBefore(a: Entity, b: Entity): boolean {
@@ -60,10 +83,10 @@ function isBefore(a: Entity, b: Entity): boolean {
   return entityKey(a) > entityKey(b);
 }
 
-function learntOf(record: Uint8Array): number {
-  return new DataView(record.buffer, record.byteOffset, record.byteLength).getUint32(0, true);
-}
-
-function workloadKey({ detector, tenant, workload }: Entity): string | undefined {
+function workloadKey({
+  detector,
+  tenant,
+  workload,
+}: Pick<Entity, 'detector' | 'tenant' | 'workload'>): string | undefined {
   return workload && JSON.stringify([detector.spec.name, tenant, workload]);
 }

@@ -109,12 +109,13 @@ export class Partition {
 
   /** Throws an OperatingError `record_unreadable`; then nothing has changed. */
   apply(record: Uint8Array): void {
-    const { layout, announcements, control } = readRecord(record, this.#native);
+    const { layout, announcements, control, heritage } = readRecord(record, this.#native);
     for (const announcement of announcements) this.#announce(announcement);
     for (const run of layout.runs) this.#applyRun(layout.bytes, run);
     for (const place of layout.histograms) this.#applyNative(layout.bytes, place);
     this.#scoreDerived();
     for (const copy of control) this.noise.apply(copy);
+    for (const word of heritage) this.entities.hear(word);
     if (this.streamTimeMs >= this.nextSweepMs) this.#sweep();
   }
 

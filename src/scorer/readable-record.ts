@@ -8,6 +8,8 @@ import { OperatingError } from '../errors.js';
 import {
   type ControlCopy,
   ControlCopySchema,
+  type Heritage,
+  HeritageSchema,
   type SeriesInfo,
   SeriesInfoSchema,
 } from '../gen/sample_block_pb.js';
@@ -24,6 +26,7 @@ export interface ReadableRecord {
   layout: BlockLayout;
   announcements: Announcement[];
   control: ControlCopy[];
+  heritage: Heritage[];
 }
 
 /** Throws an OperatingError `record_unreadable`. `native` is a reader to try the histograms with. */
@@ -42,7 +45,10 @@ export function readRecord(record: Uint8Array, native: HistogramSampleReader): R
       assert(copy.offset < Number.MAX_SAFE_INTEGER, 'An offset is a number');
       return copy;
     });
-    return { layout, announcements, control };
+    const heritage = layout.heritage.map(({ from, to }) =>
+      fromBinary(HeritageSchema, layout.bytes.subarray(from, to)),
+    );
+    return { layout, announcements, control, heritage };
   } catch (error) {
     // Expected: a TypeError or RangeError of a decoder that met bytes which are no message, or an assert on them.
     const reason = error instanceof Error ? error.message : String(error);

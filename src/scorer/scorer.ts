@@ -13,6 +13,7 @@ import { encodeCandidate, windowOf } from './candidate.js';
 import { type Lineage, listCheckpoints, stateHash, takeSnapshot } from './checkpoint.js';
 import { createControlTail } from './control-tail.js';
 import { Gauges } from './gauges.js';
+import { HeritageCarrier } from './heritage-carrier.js';
 import { HistoryReader } from './history.js';
 import { type Loaded, type LoadParts, loadPartition } from './load.js';
 import type { NoiseRule } from './noise-rules.js';
@@ -31,6 +32,8 @@ export class Scorer {
   readonly gauges: Gauges;
   /** Absent where nothing checks a second time. */
   readonly overlay: VerdictOverlay | undefined;
+  /** Absent without detectors. */
+  readonly heritage: HeritageCarrier | undefined;
   readonly #parts: ScorerParts;
   readonly #pace: Pace;
   readonly #owned = new Map<number, Owned>();
@@ -59,6 +62,8 @@ export class Scorer {
       intervalMs: settings.checkpointMs,
     });
     this.#control = createControlTail(tail);
+    this.heritage =
+      parts.detectors === undefined ? undefined : new HeritageCarrier(parts.log, clock);
     this.#history = new HistoryReader({
       ...tail,
       settings: settings.history ?? { isExpected: false, silenceMs: HISTORY_SILENCE_MS },
@@ -89,6 +94,7 @@ export class Scorer {
     if (this.#running === undefined) return Promise.resolve();
     const failures = [this.#running.failed, this.#control.failed];
     if (this.overlay !== undefined) failures.push(this.overlay.failed);
+    if (this.heritage !== undefined) failures.push(this.heritage.failed);
     return Promise.race(failures);
   }
 
@@ -102,6 +108,7 @@ export class Scorer {
     // It may be told to stop before it has started; why it could not start, whoever started it has heard.
     const running = await this.#starting?.catch(() => undefined);
     await running?.stop();
+    await this.heritage?.stop();
   }
 
   /** Undefined when ready, else what is missing. A process that owns no partition is ready. */
@@ -260,6 +267,7 @@ export class Scorer {
     }
     this.#owned.set(index, owned);
     this.overlay?.own(index, partition);
+    this.heritage?.own(index, partition);
     partition.noise.begin(this.#rules);
     this.gauges.adopt(index, partition);
     this.#control.own(index, () =>
@@ -350,6 +358,7 @@ export class Scorer {
     owned.outputs = [];
     owned.windowCount = 0;
     owned.settled = next;
+    this.heritage?.send();
     this.#saver.saveWhenDue();
   }
 
