@@ -4,6 +4,7 @@ import { strict as assert } from 'node:assert';
 import type { SeriesSource } from './api/rest-series.js';
 import { openShared, type Shared } from './compose-outputs.js';
 import { addPage, processView } from './compose-page.js';
+import { addPast } from './compose-past.js';
 import { seriesOf } from './compose-scorer.js';
 import { suspectSettings } from './compose-suspects.js';
 import { durationMs, type Settings } from './config.js';
@@ -44,6 +45,7 @@ export async function addApi(site: Site, scorer: Scorer | undefined): Promise<Ap
   });
   await addPage(site.server, logger);
   api.routes(site.server);
+  if (series !== undefined) await addPast(site, series);
   site.steps.push({
     keys: ['mode', 'alerts.budget'],
     apply: (next) => api.reconfigure(alertsOf(next)),

@@ -1,6 +1,7 @@
 // Puts the web page in front of the api role, and says of the process what its status route shows: where the page lies is
 // known here, beside the compiled program, whether that runs from dist/ or from its sources.
 
+import { namedPrometheus } from './compose-past.js';
 import type { Settings } from './config.js';
 import type { HttpServer, Logger } from './http-server.js';
 import type { Metrics } from './metrics.js';
@@ -29,6 +30,7 @@ export function processView(of: {
       metrics.received.get(),
       metrics.rejected.get(),
     ]);
+    const prometheus = namedPrometheus(settings);
     const reasons = rejected.values.map(({ labels, value }) => [String(labels.reason), value]);
     return {
       version: version(),
@@ -39,6 +41,8 @@ export function processView(of: {
         received: received.values[0]?.value ?? 0,
         rejected: Object.fromEntries(reasons),
       },
+      // For whoever has sent nothing yet, and may have history there.
+      ...(prometheus !== undefined && { prometheus }),
       // So that the page need not try a route that only the demo has.
       ...(server.hasRoute({ method: 'GET', url: DEMO_ROUTE }) && { demo: true }),
       ...Object.assign({}, ...views.map((view) => view())),

@@ -372,3 +372,16 @@ export const WINDOWS_MS = 8 * 24 * 60 * 60 * 1000;
 export const PAGE_FILES_MAX = 64;
 /** One file of it, in memory three times (as it is, gzip, br): the script has 0.1 MB. */
 export const PAGE_BYTES_MAX = 4 * 1024 * 1024;
+/** How far back the older values of one series are read through: a month and the days beside it. */
+export const PAST_SPAN_MS_MAX = 35 * 24 * 60 * 60 * 1000;
+/** Values of one such reading, and how many unless said: about one for two pixels of a chart. */
+export const PAST_POINTS_MAX = 2_000;
+export const PAST_POINTS = 500;
+/** How long a person waits for them, all tries together. */
+export const PAST_ANSWER_MS_MAX = 5_000;
+/** One answer: 2,000 values of 35 bytes are 70 KB; a query of `sources` brings its other series too, 28 of that length. */
+export const PAST_ANSWER_BYTES_MAX = 2 * 1024 * 1024;
+/** Readings at one time: parsed an answer is about 5 times its bytes, 40 MB in all; who comes then is asked to come again. */
+export const PAST_READS_MAX = 4;
+/** How long it is believed what labels a Prometheus adds to what it sends. */
+export const PAST_LABELS_MS = 10 * 60 * 1000;

@@ -4,7 +4,7 @@
 
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Browser, chromium, type Page } from 'playwright-core';
@@ -94,4 +94,56 @@ export async function axeFaults(page: Page): Promise<string[]> {
       .filter(({ impact }) => impact === 'serious' || impact === 'critical')
       .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`);
   });
+}
+
+/** Of all of the page and of its top, in the folder that TREELINE_PICTURES names; nothing without it. */
+export async function keepPicture(page: Page, name: string): Promise<void> {
+  const folder = process.env['TREELINE_PICTURES'];
+  if (folder === undefined) return;
+  await mkdir(folder, { recursive: true });
+  await page.screenshot({ path: join(folder, `${name}-top.png`) });
+  await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+}
+
+export interface Costs {
+  /** Of JavaScript, after what nobody needs any more has been collected. */
+  heapBytes: number;
+  /** That the page's thread was at work. */
+  busySeconds: number;
+  atSeconds: number;
+}
+
+/** What the page costs from now on; each reading is of then. */
+export async function costsOf(page: Page): Promise<() => Promise<Costs>> {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Performance.enable');
+  return async () => {
+    await session.send('HeapProfiler.collectGarbage');
+    const { metrics } = await session.send('Performance.getMetrics');
+    const of = (wanted: string) => metrics.find(({ name }) => name === wanted)?.value ?? Number.NaN;
+    return {
+      heapBytes: of('JSHeapUsedSize'),
+      busySeconds: of('TaskDuration'),
+      atSeconds: of('Timestamp'),
+    };
+  };
+}
+
+/** Milliseconds between the frames that the browser gave the page within so many seconds, ascending. */
+export function framesOf(page: Page, seconds: number): Promise<number[]> {
+  return page.evaluate(async (length) => {
+    const gaps: number[] = [];
+    await new Promise<void>((resolve) => {
+      const began = performance.now();
+      let before = began;
+      const frame = (now: number) => {
+        if (now > before) gaps.push(now - before);
+        before = now;
+        if (now - began < 1000 * length) requestAnimationFrame(frame);
+        else resolve();
+      };
+      requestAnimationFrame(frame);
+    });
+    return gaps.sort((a, b) => a - b);
+  }, seconds);
 }

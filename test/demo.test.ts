@@ -110,12 +110,19 @@ test('a dead pod says nothing but that it is down, and others take its requests'
   expect(ratio(dead, requests)).toBeGreaterThan(1.4);
 });
 
-test('a missing cron job grows older than it ever was, and the others do not', () => {
-  const age = (job: string) =>
-    `cronjob_last_success_age_seconds{cronjob="${job}", job="cron", namespace="cron"}`;
+test('a cron job that is missing is waited for ever longer, and the others are not', () => {
+  const delay = (job: string) =>
+    `cronjob_start_delay_seconds{cronjob="${job}", job="cron", namespace="cron"}`;
   const missing = run(on('cron-missing'), { steps: 60, count: 1 });
-  expect(missing.last(age('stock-sync'))).toBeGreaterThan(290);
-  expect(missing.last(age('send-invoices'))).toBeLessThanOrEqual(107);
+  expect(missing.last(delay('stock-sync'))).toBeGreaterThan(230);
+  expect(missing.last(delay('send-invoices'))).toBeLessThan(3);
+  expect(calm.last(delay('stock-sync'))).toBeLessThan(3);
+  // When it may run again, it is soon as punctual as before.
+  const over = run((faults) => {
+    faults.set('cron-missing', true, NOON);
+    faults.set('cron-missing', false, NOON + 120_000);
+  });
+  expect(over.last(delay('stock-sync'))).toBeLessThan(3);
 });
 
 test('a surge reaches everything that carries requests, and it ends', () => {

@@ -1,11 +1,11 @@
 // The page as somebody meets it: `treeline demo` from its start, in a real Chromium. What is seen comes from samples that
 // were sent over remote-write; nothing is put into the page. With TREELINE_PICTURES=DIR the pictures are kept there.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { axeFaults, openBrowser, openPage, type Watched } from './browser.js';
+import { axeFaults, keepPicture, openBrowser, openPage, type Watched } from './browser.js';
 import { packageFolder, peerBinary, startAlertmanager } from './peers.js';
 import {
   endPrograms,
@@ -20,7 +20,6 @@ import { mainFile } from './treeline-process.js';
 
 const EXPLAINED_MS_MAX = 60_000;
 const SEEN_MS_MAX = 2_000;
-const PICTURES = process.env['TREELINE_PICTURES'];
 
 let url = '';
 let demo: Program;
@@ -120,6 +119,8 @@ test('three clicks lead from what is open to "not this again", and one more take
     /Forest.*Deep check.*(confirmed|suppressed|abstained)/s,
   );
   await page.locator('.chart canvas').first().waitFor();
+  // The demo has no Prometheus beside it.
+  await page.getByText('Older values are not kept here. Name a Prometheus in').waitFor();
 });
 
 test('a mute is a maintenance window, which is found again and taken back', async () => {
@@ -244,6 +245,21 @@ test('what is copied is what Prometheus and Alertmanager take', { timeout: 120_0
     },
   ]);
   await alertmanager.stop();
+  const run = async (command: string) => {
+    const { stdout } = await runProgram('bash', ['-c', command], { timeoutMs: 20_000 });
+    return JSON.parse(stdout) as { id: string; match: string[]; active: boolean; anomaly: string };
+  };
+  const window = await run(await copied('Copy as maintenance window'));
+  expect(window).toMatchObject({
+    ...{ match: ['{namespace="shop",pod="database-1"}'], mute: true },
+    comment: `Treeline incident ${id}`,
+  });
+  const word = await run(await copied('Copy as feedback'));
+  expect(word).toMatchObject({ kind: 'false-alarm', anomaly: firstMover.anomaly });
+  for (const path of [`maintenance/${window.id}`, `feedback/${word.id}`]) {
+    const { status } = await fetch(`${url}/anomaly/v1/${path}`, { method: 'DELETE' });
+    expect([path, status]).toEqual([path, 204]);
+  }
   const call = page.locator('.call');
   await call.getByRole('button').click();
   const command = await page.evaluate(() => navigator.clipboard.readText());
@@ -290,9 +306,3 @@ test('every view is sound and fits, wide and narrow, light and dark', {
 test('the browser had nothing to complain of, and asked nobody else for anything', () => {
   expect(watched.complaints).toEqual([]);
 });
-
-async function keepPicture(view: Page, name: string): Promise<void> {
-  if (PICTURES === undefined) return;
-  mkdirSync(PICTURES, { recursive: true });
-  await view.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
-}

@@ -1,6 +1,7 @@
 // How the page puts things into words, and what its lanes draw: pure functions, without a browser.
 
 import { expect, test } from 'vitest';
+import type { HistoryAnswer } from '../src/api/history-answer.js';
 import { anyOf } from '../src/matchers.js';
 import {
   begun,
@@ -14,9 +15,12 @@ import {
   severity,
   shortened,
   shortSelectorOf,
+  tick,
   visible,
 } from '../web/src/format.js';
 import { CELLS, labelNames, lanesOf, runsOf } from '../web/src/lane-cells.js';
+import { pointsOf } from '../web/src/observed.js';
+import type { Series } from '../web/src/rows.js';
 
 test('numbers have four digits, and no more zeros than a reader counts', () => {
   const ok = (value: number | null | undefined, want: string) =>
@@ -66,6 +70,10 @@ test('durations and times are as coarse as they are long', () => {
   expect(clock(noon, noon + 3600e3)).toBe('12:00:05');
   expect(clock(noon, noon + 86400e3)).toBe('21 Nov 12:00:05');
   expect(clock(noon, new Date(2027, 1, 1).getTime())).toBe('21 Nov 2026 12:00:05');
+  expect(tick(noon, 5)).toBe('12:00:05');
+  expect(tick(noon, 3600)).toBe('12:00');
+  expect(tick(noon, 86_400)).toBe('21 Nov');
+  expect(tick(new Date(2026, 10, 22).getTime(), 60)).toBe('22 Nov');
   expect(clock('not a time')).toBe('not a time');
 });
 
@@ -107,6 +115,45 @@ test('the selector of a series is one that the server reads, and matches it', ()
   ok({ 'http.status': '200', unicode: '👩‍👩‍👧 מחיר' });
   const long = { __name__: 'a', job: 'b', path: 'x'.repeat(3_000) };
   expect(shortSelectorOf(long)).toBe('{__name__="a",job="b"}');
+});
+
+test('what a Prometheus has lies before what is our own, joined to it, and ends where something is missing', () => {
+  const at = (seconds: number) => new Date(1000 * seconds).toISOString();
+  const row: Series = {
+    fingerprint: 'f1',
+    series: 'a',
+    labels: { __name__: 'a' },
+    type: 'gauge',
+    partition: 0,
+    state: 'active',
+    intervalSeconds: 10,
+    window: [100, 110, 120].map((time) => ({ timestamp: at(time), value: time })),
+  };
+  const history = (...times: number[]): HistoryAnswer => ({
+    prometheus: 'http://p',
+    query: 'a',
+    scoredAs: 'value',
+    stepSeconds: 10,
+    points: times.map((time) => ({ timestamp: at(time), value: -time })),
+    reason: '',
+    warnings: [],
+  });
+  const none = pointsOf(row, undefined);
+  expect([none.times, none.past]).toEqual([
+    [100, 110, 120],
+    [null, null, null],
+  ]);
+  // What both have is ours.
+  const joined = pointsOf(row, history(80, 90, 100, 110));
+  expect(joined.times).toEqual([80, 90, 100, 110, 120]);
+  expect(joined.past).toEqual([-80, -90, 100, null, null]);
+  expect(joined.values).toEqual([null, null, 100, 110, 120]);
+  expect(joined.ownFrom).toBe(100);
+  const broken = pointsOf(row, history(10, 20, 40));
+  expect(broken.times).toEqual([10, 20, 30, 40, 100, 110, 120]);
+  expect(broken.past).toEqual([-10, -20, null, -40, null, null, null]);
+  const { window: _window, ...alone } = row;
+  expect(pointsOf({ ...alone, fingerprint: 'f2' }, history(10, 20)).past).toEqual([-10, -20]);
 });
 
 test('a cell holds the highest score of its time, and neighbours of one incident are one', () => {

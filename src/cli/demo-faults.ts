@@ -45,7 +45,7 @@ export const FAULTS: readonly FaultKind[] = [
     name: 'cron-missing',
     key: 'c',
     title: 'Cron job missing',
-    look: `${MISSED_JOB} runs every 83 seconds and does not run now: within so many more its age is higher than ever before.`,
+    look: `${MISSED_JOB} runs every minute and does not run now: from when it is due cronjob_start_delay_seconds rises by a second a second.`,
   },
   {
     name: 'traffic-surge',

@@ -66,9 +66,9 @@ const FELT_AFTER_MS: Readonly<Record<Tier, number>> = {
   frontend: 10_000,
   worker: 10_000,
 };
-/** How often each runs, in seconds: no multiple of a step, so that every age is met at every step. */
+/** How often each runs, in seconds: no multiple of a step. */
 const CRON_SECONDS: Readonly<Record<string, number>> = {
-  [MISSED_JOB]: 83,
+  [MISSED_JOB]: 61,
   'send-invoices': 107,
   'reindex-search': 131,
 };
@@ -224,19 +224,12 @@ function databaseSeries(pod: Pod, noise: () => number): ShopSeries[] {
   ];
 }
 
-/** Queues and orders, and the cron jobs, of which each says how long ago it last succeeded. */
+/** Queues and orders, and the cron jobs, of which each says how late it began. */
 function workerSeries(noise: () => number): ShopSeries[] {
   const labelled = (metric: string, more: Record<string, string>) =>
     labelsOf(metric, { pod: 'worker-1', job: 'worker', ...more });
-  const jobs = Object.entries(CRON_SECONDS).map(
-    ([cronjob, every]): ShopSeries => ({
-      labels: labelsOf('cronjob_last_success_age_seconds', { job: 'cron', cronjob }),
-      next: ({ at, faults }) => {
-        const missedSince = cronjob === MISSED_JOB ? faults.since('cron-missing', at) : undefined;
-        const lastBefore = (time: number) => time - (time % (1000 * every));
-        return (at - lastBefore(missedSince ?? at)) / 1000;
-      },
-    }),
+  const jobs = Object.entries(CRON_SECONDS).map(([cronjob, every]) =>
+    cronSeries(cronjob, { everyMs: 1000 * every, noise }),
   );
   const queues = ['mail', 'thumbnails'].map(
     (queue): ShopSeries => ({
@@ -251,6 +244,26 @@ function workerSeries(noise: () => number): ShopSeries[] {
     }),
   );
   return [...jobs, ...queues, ...orders];
+}
+
+/** How long after its time its latest run began; of one that is due and has not, how long it has been waited for. */
+function cronSeries(cronjob: string, of: { everyMs: number; noise: () => number }): ShopSeries {
+  const { everyMs, noise } = of;
+  const lastBefore = (at: number) => at - (at % everyMs);
+  let [ran, delay] = [0, 0];
+  return {
+    labels: labelsOf('cronjob_start_delay_seconds', { job: 'cron', cronjob }),
+    next: ({ at, faults }) => {
+      const missed = cronjob === MISSED_JOB ? faults.since('cron-missing', at) : undefined;
+      const due = lastBefore(missed ?? at);
+      if (due !== ran) {
+        ran = due;
+        delay = 1.2 + 0.3 * Math.tanh(noise());
+      }
+      const waiting = missed === undefined ? 0 : (at - due - everyMs) / 1000;
+      return Math.max(delay, waiting);
+    },
+  };
 }
 
 /** Requests per second at one pod; of a dead one the others take its part. */

@@ -1,6 +1,5 @@
-// `treeline demo`: the service on a temporary directory, fed over real remote-write: weeks of a small shop's history, as
-// fast as they are taken, the last hours in the steps of live, then one fault, then live. Faults are put in by keys or by
-// POST /demo/faults. It prints where to look and what is to be seen there.
+// `treeline demo`: the service on a temporary directory, fed with a small shop by demo-feed.ts: weeks of history, one fault,
+// then live. Faults are put in by keys or by POST /demo/faults. It prints where to look and what is to be seen there.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,25 +10,13 @@ import { loadSettings, type Settings } from '../config.js';
 import { OperatingError } from '../errors.js';
 import type { Logger } from '../http-server.js';
 import { createLogger } from '../logger.js';
-import { FAULTS, Faults, SLOW } from './demo-faults.js';
+import { FAULTS, SLOW } from './demo-faults.js';
+import { Feed, FIRST_FAULT_MS } from './demo-feed.js';
 import { demoRoutes } from './demo-routes.js';
-import { createShop, type Shop } from './demo-shop.js';
-import { remoteWrite } from './remote-write.js';
 import { endWith, welcome } from './run.js';
 
-const DAY_MS = 864e5;
-const WEEK_MS = 7 * DAY_MS;
-const HISTORY_STEP_MS = 60_000;
-const LIVE_STEP_MS = 5_000;
-/** Of history in steps of live: the forest has to know them before it judges by them. */
-const FINE_MS = 3 * 36e5;
-/** However often faults come and go, steps are so far apart. */
-const STEP_MS_MIN = 1_000;
-const STEPS_PER_REQUEST = 100;
-/** The first fault is so old when live begins. */
-const FIRST_FAULT_MS = 6 * LIVE_STEP_MS;
+const WEEK_MS = 7 * 864e5;
 const FOUND_MS_MAX = 30_000;
-const SEED = 2;
 /** The series that moves first when the database is slow. */
 const FIRST_MOVER = `pod="${SLOW}"`;
 const FIRST_METRIC = 'db_query_duration_seconds';
@@ -57,7 +44,10 @@ export async function demo(options: DemoOptions): Promise<void> {
   const treeline = await start(settings, { dataDir, logger, feed });
   endWith(treeline, logger);
   process.stdout.write(welcome(treeline.url, settings));
-  await feed.replay(`${treeline.url}/api/v1/write`, weeks * WEEK_MS);
+  const replayed = { lengthMs: weeks * WEEK_MS, untilMs: Date.now() };
+  process.stderr.write(`Sending ${7 * weeks} days of a shop …\n`);
+  const { samples, seconds } = await feed.replay(`${treeline.url}/api/v1/write`, replayed);
+  process.stderr.write(`${samples} samples taken in ${seconds.toFixed(1)} s\n`);
   process.stdout.write(await describeFault(treeline.url));
   if (options.once === true) {
     await treeline.stop();
@@ -87,100 +77,6 @@ async function start(
       await rm(dataDir, { recursive: true, force: true });
     },
   };
-}
-
-/** What the shop says, sent as Prometheus would send it. */
-class Feed {
-  readonly faults = new Faults();
-  readonly #shop: Shop = createShop(SEED);
-  #url = '';
-  #lastMs = 0;
-  #wake: (() => void) | undefined;
-  #isStopped = false;
-
-  async replay(url: string, lengthMs: number): Promise<void> {
-    this.#url = url;
-    const now = Math.floor(Date.now() / LIVE_STEP_MS) * LIVE_STEP_MS;
-    const begin = now - lengthMs;
-    const fineFrom = Math.max(begin, now - FINE_MS);
-    this.#planHistory(now);
-    const count = this.#shop.series.length;
-    process.stderr.write(`Sending ${lengthMs / DAY_MS} days of ${count} series …\n`);
-    const began = Date.now();
-    let samples = 0;
-    for (let at = begin; at <= now; ) {
-      const times: number[] = [];
-      for (; times.length < STEPS_PER_REQUEST && at <= now; ) {
-        times.push(at);
-        at += at < fineFrom ? HISTORY_STEP_MS : LIVE_STEP_MS;
-      }
-      samples += await this.#send(times);
-    }
-    const seconds = (Date.now() - began) / 1000;
-    process.stderr.write(`${samples} samples taken in ${seconds.toFixed(1)} s\n`);
-  }
-
-  /** Goes on in steps of live, and at once when a fault begins or ends, until it is stopped. */
-  async live(): Promise<void> {
-    while (!this.#isStopped) {
-      const pause = this.#lastMs + LIVE_STEP_MS - Date.now();
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-        setTimeout(resolve, Math.max(0, pause));
-      });
-      const at = Date.now();
-      if (at - this.#lastMs < STEP_MS_MIN) await sleep(STEP_MS_MIN - (at - this.#lastMs));
-      if (this.#isStopped) return;
-      try {
-        await this.#send([Date.now()]);
-      } catch (error) {
-        // log_unavailable, or nobody listens any more: stopping, or it is tried again with the next step.
-        if (this.#isStopped) return;
-        process.stderr.write(`Not sent: ${(error as Error).message}\n`);
-        await sleep(LIVE_STEP_MS);
-      }
-    }
-  }
-
-  wake(): void {
-    this.#wake?.();
-  }
-
-  stop(): void {
-    this.#isStopped = true;
-    this.wake();
-  }
-
-  /** The shop had its troubles before, and the page has something to show of them. */
-  #planHistory(now: number): void {
-    const plan = (name: Parameters<Faults['plan']>[0], agoMs: number, lengthMs: number) =>
-      this.faults.plan(name, { fromMs: now - agoMs, untilMs: now - agoMs + lengthMs });
-    plan('traffic-surge', 4 * DAY_MS, 25 * 60_000);
-    plan('latency-step', 2 * DAY_MS + 3 * 36e5, 15 * 60_000);
-    plan('memory-leak', 5 * 36e5, 20 * 60_000);
-    this.faults.set('latency-step', true, now - FIRST_FAULT_MS);
-  }
-
-  async #send(times: readonly number[]): Promise<number> {
-    const { series } = this.#shop;
-    const bodies = series.map(({ labels }) => ({
-      labels,
-      samples: [] as { timestampMs: number; value: number }[],
-    }));
-    for (const timestampMs of times) {
-      const moment = this.#shop.momentAt(timestampMs, this.faults);
-      for (const [index, { next }] of series.entries()) {
-        const value = next(moment);
-        if (value !== undefined) bodies[index]?.samples.push({ timestampMs, value });
-      }
-      this.#lastMs = timestampMs;
-    }
-    await remoteWrite(
-      this.#url,
-      bodies.filter(({ samples }) => samples.length > 0),
-    );
-    return bodies.reduce((sum, { samples }) => sum + samples.length, 0);
-  }
 }
 
 /** Waits until the fault is in the gauges, and says how to see it. Rejects when it is not found in time. */

@@ -2,6 +2,7 @@
 
 import { fromBinary } from '@bufbuild/protobuf';
 import { MetricType, type SeriesInfo, SeriesInfoSchema } from '../gen/sample_block_pb.js';
+import type { KnownSeries, WindowPoint } from '../known-series.js';
 import { fingerprintText, type Label, seriesText } from '../series.js';
 import { type EntityRow, entityFields } from './entity-view.js';
 import type { Partition } from './partition.js';
@@ -9,43 +10,8 @@ import { NO_ENTRY, NO_SLOT } from './slots.js';
 import type { VerdictOutcome } from './verdict-overlay.js';
 import type { Suitability } from './wasm-forest.js';
 
-export interface SeriesRow {
-  fingerprint: string;
-  series: string;
-  labels: Record<string, string>;
-  type: string;
-  partition: number;
-  state: 'warming' | 'active' | 'stale' | 'unsuited' | 'unscored';
-  /** Samples learnt, and how many are needed before flags; only while warming. */
-  progress?: { samples: number; needed: number; readyAt: string | null };
-  reason?: string;
-  scoredAs?: 'value' | 'rate';
-  lastTimestamp?: string;
-  lastValue?: number | null;
-  intervalSeconds?: number;
-  score?: number;
-  flag?: 0 | 1;
-  expected?: number;
-  lower?: number;
-  upper?: number;
-  /** Of the open anomaly, once the deep check has said something. */
-  verdict?: VerdictOutcome;
-  /** The newest values in equal steps, oldest first; of one series, where they are kept. */
-  window?: WindowPoint[];
-  /** Of the distance of an entity: what is behind it. */
-  entity?: EntityRow;
-}
-
-export interface WindowPoint {
-  timestamp: string;
-  /** Null where nothing arrived. */
-  value: number | null;
-  /** Of the newest only: others are not kept. */
-  score?: number;
-  expected?: number;
-  lower?: number;
-  upper?: number;
-}
+/** As everybody knows a series, and of the distance of an entity also what is behind it. */
+export type SeriesRow = KnownSeries & { entity?: EntityRow };
 
 /** What the deep check says of flags. */
 export interface Verdicts {

@@ -1,18 +1,20 @@
-// Value with the expected band, and below it the score with its threshold, over the same time. Drawn on canvas by uPlot;
-// what it shows is also said in words beside it. Anomalies are shaded; where one is known only by its onset, peak and
+// Value with the expected band, before it what a Prometheus has of the time before, and below it the score with its
+// threshold, over the same time. Drawn on canvas by uPlot; what it shows is also said in words beside it. Anomalies are shaded; where one is known only by its onset, peak and
 // expected value, these points are drawn too.
 
+import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { clock, number } from './format.js';
+import { number, tick } from './format.js';
 import type { Points } from './observed.js';
 import type { Anomaly } from './rows.js';
 import { colour, colourVersion } from './theme.js';
 
-const VALUE_HEIGHT = 240;
-const SCORE_HEIGHT = 124;
+const VALUE_HEIGHT = 250;
+const SCORE_HEIGHT = 116;
 const AXIS_WIDTH = 64;
+const TIME_HEIGHT = 34;
 /** Above the time of an anomaly. */
 const RIBBON_HEIGHT = 3;
 /** A chart shows at least so many seconds, so that two points are not a wall. */
@@ -24,8 +26,10 @@ export function SeriesChart(drawn: {
   points: Points;
   anomalies: readonly Anomaly[];
   chosen: string | undefined;
+  /** What is said of the time before. */
+  children: ComponentChildren;
 }) {
-  const { points, anomalies, chosen } = drawn;
+  const { points, anomalies, chosen, children } = drawn;
   const place = useRef<HTMLDivElement>(null);
   const charts = useRef<{ value: uPlot; score: uPlot } | undefined>(undefined);
   const shaded = useRef<Range[]>([]);
@@ -67,15 +71,15 @@ export function SeriesChart(drawn: {
   return (
     <figure class="chart">
       <div ref={place} role="img" aria-label={label} />
-      <figcaption class="faint">
-        <span class="key value">value</span> <span class="key expected">expected</span>{' '}
-        <span class="key band">usual band</span> <span class="key rarity">score</span>
-        {points.seenFrom !== undefined && (
-          <span>
-            Seen here since {clock(points.seenFrom * 1000)}; Treeline keeps no values beyond its
-            window.
-          </span>
-        )}
+      <figcaption>
+        <p class="legend">
+          <span class="key value">value</span> <span class="key expected">expected</span>{' '}
+          <span class="key band">usual band</span> <span class="key rarity">score</span>
+          {points.past.some((value) => value !== null) && (
+            <span class="key past">from before, as Prometheus has it</span>
+          )}
+        </p>
+        {children}
       </figcaption>
     </figure>
   );
@@ -88,7 +92,7 @@ interface Columns {
 
 /** With the peak of the chosen anomaly, when it lies close enough to be seen beside the rest. */
 function columnsOf(points: Points, chosen: Anomaly | undefined): Columns {
-  const { times, values, expected, lower, upper, scores } = points;
+  const { times, values, past, expected, lower, upper, scores } = points;
   if (chosen !== undefined) {
     const at = Date.parse(chosen.peak) / 1000;
     const isNear = times.length === 0 || (at > (times[0] ?? 0) - 3600 && at < (times[0] ?? 0));
@@ -101,6 +105,7 @@ function columnsOf(points: Points, chosen: Anomaly | undefined): Columns {
           [chosen.upper, null, ...upper],
           [chosen.lower, null, ...lower],
           [chosen.expected, null, ...expected],
+          [null, null, ...past],
           [chosen.value, null, ...values],
         ],
         score: [
@@ -110,7 +115,7 @@ function columnsOf(points: Points, chosen: Anomaly | undefined): Columns {
       };
     }
   }
-  return { value: [times, upper, lower, expected, values], score: [times, scores] };
+  return { value: [times, upper, lower, expected, past, values], score: [times, scores] };
 }
 
 function valueOptions(width: number, shaded: { current: Range[] }): uPlot.Options {
@@ -122,6 +127,7 @@ function valueOptions(width: number, shaded: { current: Range[] }): uPlot.Option
       { stroke: 'transparent', points: { show: false } },
       { stroke: 'transparent', points: { show: false } },
       { stroke: colour('expected'), width: 1, dash: [4, 3], points: { show: false } },
+      { stroke: colour('past'), width: 1.2, points: { show: false } },
       // Last, so that it lies on top.
       { stroke: colour('value'), width: 1.6, points },
     ],
@@ -213,9 +219,10 @@ function timeAxis(): uPlot.Axis {
     stroke: colour('faint'),
     grid: { stroke: colour('grid'), width: 1 },
     ticks: { show: false },
+    size: TIME_HEIGHT,
     font: '12px system-ui, sans-serif',
-    values: (_chart, splits) => splits.map((at) => clock(at * 1000, 1000 * (splits.at(-1) ?? at))),
-    space: 90,
+    values: (_chart, splits, _axis, _space, step) => splits.map((at) => tick(at * 1000, step)),
+    space: 80,
   };
 }
 

@@ -56,6 +56,16 @@ export function clock(time: string | number, nowMs = Date.now()): string {
   return `${day}${year} ${hours}`;
 }
 
+/** On an axis of time: as fine as its steps are, and the day where one begins. */
+export function tick(atMs: number, stepSeconds: number): string {
+  const at = new Date(atMs);
+  const isMidnight = at.getHours() === 0 && at.getMinutes() === 0 && at.getSeconds() === 0;
+  if (isMidnight || stepSeconds >= 86_400) {
+    return at.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' });
+  }
+  return clock(atMs, atMs).slice(0, stepSeconds < 60 ? undefined : 5);
+}
+
 /** Times in a sentence of the server are put on the clock of the reader. */
 export function localTimes(sentence: string): string {
   return sentence.replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (time) => clock(time));

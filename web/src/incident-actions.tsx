@@ -5,7 +5,7 @@ import { useSignal } from '@preact/signals';
 import { FeedbackButtons, mute } from './actions.js';
 import { shortened, shortSelectorOf, visible } from './format.js';
 import type { Anomaly, Story } from './rows.js';
-import { alertRule, silenceCommand } from './snippets.js';
+import { alertRule, feedbackCommand, maintenanceCommand, silenceCommand } from './snippets.js';
 import { CopyButton } from './text.js';
 
 export function IncidentActions({
@@ -33,6 +33,18 @@ export function IncidentActions({
       <p class="buttons">
         {first !== undefined && <CopyButton text={alertRule(first)} label="Copy as alert rule" />}
         <CopyButton text={silenceCommand(story)} label="Copy as silence" />
+        {first !== undefined && (
+          <>
+            <CopyButton
+              text={maintenanceCommand(
+                shortSelectorOf(entityLabels(first.labels, story.firstMover.entity)),
+                `Treeline incident ${story.id}`,
+              )}
+              label="Copy as maintenance window"
+            />
+            <CopyButton text={feedbackCommand('false-alarm', first.id)} label="Copy as feedback" />
+          </>
+        )}
         <CopyButton text={location.href} label="Copy link" />
       </p>
     </section>

@@ -55,7 +55,7 @@ export function IncidentView({ id }: { id: string }) {
           <IncidentActions story={story} spokenOf={spokenOf} />
         </>
       )}
-      <EquivalentCall path={path} />
+      <EquivalentCall paths={[path]} />
     </>
   );
 }
@@ -99,6 +99,10 @@ function Facts({ story }: { story: Story }) {
         </dd>
       </div>
       <div>
+        <dt>Deep check</dt>
+        <dd>{verdictsOf(story.members)}</dd>
+      </div>
+      <div>
         <dt>Notification</dt>
         <dd>
           <OutcomeTag outcome={notification} />
@@ -106,6 +110,15 @@ function Facts({ story }: { story: Story }) {
       </div>
     </dl>
   );
+}
+
+/** Also that nothing was looked at a second time. */
+function verdictsOf(members: readonly Anomaly[]): string {
+  const counts = new Map<string, number>();
+  for (const { verdict } of members) counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
+  if (counts.size === 1)
+    return members.length === 1 ? `${members[0]?.verdict}` : `all ${members[0]?.verdict}`;
+  return [...counts].map(([verdict, count]) => `${integer(count)} ${verdict}`).join(', ');
 }
 
 function Members({ story }: { story: Story }) {

@@ -4,7 +4,14 @@
 import { render } from 'preact';
 import { followEvents } from './events.js';
 import { Page } from './page.js';
-import './style.css';
+import './style/colours.css';
+import './style/text.css';
+import './style/head.css';
+import './style/controls.css';
+import './style/facts.css';
+import './style/rows.css';
+import './style/drawn.css';
+import './style/over.css';
 
 const root = document.getElementById('page');
 if (root === null) throw new Error('index.html has no element with the id page');

@@ -3,31 +3,24 @@
 
 import { useEffect } from 'preact/hooks';
 import { DemoBar } from './demo-bar.js';
-import { duration, integer, plural, scoreText, severity } from './format.js';
+import { duration, integer, plural } from './format.js';
+import { IncidentList, LISTS, type ListName } from './incident-list.js';
 import { Lanes } from './lanes.js';
 import { useLoaded } from './loaded.js';
-import { linkTo, linkWith, route } from './route.js';
+import { linkWith, route } from './route.js';
 import type { Incident, IncidentPage, Status } from './rows.js';
 import { Search } from './search.js';
 import { Setup } from './setup.js';
-import { Ago, Empty, EquivalentCall, Failure, Name, Sentence, Tag } from './text.js';
+import { EquivalentCall, Failure, Tag } from './text.js';
 import { nowMs } from './ticks.js';
 import { MutedNow } from './told.js';
-import { OutcomeTag } from './verdict.js';
-import { WarmUp } from './warm-up.js';
+import { isAllWarming, useWarming, type Warming, WarmUp } from './warm-up.js';
 
 const ROWS = 50;
 /** More than this is said as more than this. */
 const HELD_MAX = 100;
 /** What has never been seen newer than this is history, and lanes end where it ends. */
 const HISTORY_MS = 36e5;
-
-const LISTS = {
-  open: { title: 'Open', query: 'state=open&order=rank' },
-  closed: { title: 'Closed', query: 'state=closed&order=time' },
-  held: { title: 'Held back', query: 'notification=held&order=time' },
-} as const;
-type ListName = keyof typeof LISTS;
 
 export function NowView() {
   const { query } = route.value;
@@ -41,6 +34,7 @@ export function NowView() {
   const opened = useLoaded<IncidentPage>(open);
   const listed = useLoaded<IncidentPage>(show === 'open' ? undefined : path);
   const list = show === 'open' ? opened : listed;
+  const warming = useWarming(status.value !== undefined && opened.value !== undefined);
   if (status.value !== undefined && isUnfed(status.value) && opened.value?.incidents.length === 0) {
     return <Setup status={status.value} />;
   }
@@ -51,9 +45,10 @@ export function NowView() {
         incidents={opened.value?.incidents}
         hasMore={opened.value?.cursor !== undefined}
         isNarrowed={match !== ''}
+        isWarming={isAllWarming(warming)}
       />
       <Failure error={list.error ?? status.error} />
-      {status.value !== undefined && <Strip status={status.value} />}
+      {status.value !== undefined && <Strip status={status.value} warming={warming} />}
       <section aria-label="Incidents">
         <div class="bar">
           <nav class="tabs" aria-label="Which incidents">
@@ -72,7 +67,7 @@ export function NowView() {
         <IncidentList page={list.value} show={show} match={match} />
       </section>
       <Lanes match={match} endMs={endOf(status.value)} />
-      <EquivalentCall path={path} />
+      <EquivalentCall paths={[path]} />
     </>
   );
 }
@@ -81,8 +76,9 @@ function Headline(headline: {
   incidents: Incident[] | undefined;
   hasMore: boolean;
   isNarrowed: boolean;
+  isWarming: boolean;
 }) {
-  const { incidents, hasMore, isNarrowed } = headline;
+  const { incidents, hasMore, isNarrowed, isWarming } = headline;
   const open = incidents?.length ?? 0;
   useEffect(() => {
     document.title = open === 0 ? 'Treeline' : `${open}${hasMore ? '+' : ''} open · Treeline`;
@@ -94,7 +90,11 @@ function Headline(headline: {
   if (incidents.length === 0) {
     return (
       <h1 class="headline">
-        {isNarrowed ? 'No open incident matches.' : 'All calm: no incident is open.'}
+        {isWarming
+          ? 'Warming up: nothing can be flagged yet.'
+          : isNarrowed
+            ? 'No open incident matches.'
+            : 'All calm: no incident is open.'}
       </h1>
     );
   }
@@ -111,7 +111,7 @@ function Headline(headline: {
 }
 
 /** Budget, warm-up and freshness: what has to be known to believe the headline. */
-function Strip({ status }: { status: Status }) {
+function Strip({ status, warming }: { status: Status; warming: Warming | undefined }) {
   const { alerts, partitions = [] } = status;
   const newest = Math.max(...partitions.map(({ streamTimeMs }) => streamTimeMs ?? -Infinity));
   const scored = partitions.reduce((sum, partition) => sum + partition.scored, 0);
@@ -138,7 +138,7 @@ function Strip({ status }: { status: Status }) {
       <div>
         <dt>Series</dt>
         <dd>
-          <b>{integer(status.scored ?? scored)}</b> scored <WarmUp />
+          <b>{integer(status.scored ?? scored)}</b> scored <WarmUp found={warming} />
         </dd>
       </div>
       <HeldBack />
@@ -181,83 +181,6 @@ function Budget({ spent, budget }: { spent: number; budget: number }) {
     <span class="budget" aria-hidden="true">
       <span class={spent > budget ? 'over' : ''} style={{ width: `${100 * share}%` }} />
     </span>
-  );
-}
-
-function IncidentList(list: { page: IncidentPage | undefined; show: ListName; match: string }) {
-  const { page, show, match } = list;
-  if (page === undefined) return null;
-  if (page.incidents.length === 0) {
-    return (
-      <Empty>
-        {match !== '' ? (
-          <>
-            Nothing matches <Name text={match} />.
-          </>
-        ) : show === 'open' ? (
-          <>
-            Nothing is open. <a href={linkWith({ show: 'closed' })}>What was before</a>, or{' '}
-            <a href={linkTo('series')}>what is watched</a>.
-          </>
-        ) : show === 'held' ? (
-          'The budget has held nothing back.'
-        ) : (
-          'No incident has ended yet.'
-        )}
-      </Empty>
-    );
-  }
-  return (
-    <>
-      <ol class="rows">
-        {page.incidents.map((incident) => (
-          <li key={incident.id}>
-            <IncidentRow incident={incident} />
-          </li>
-        ))}
-      </ol>
-      {page.cursor !== undefined && (
-        <p class="faint">The first {page.incidents.length}; a selector above narrows them down.</p>
-      )}
-    </>
-  );
-}
-
-function IncidentRow({ incident }: { incident: Incident }) {
-  const { id, score, explanation, entities, series, notification, start, end, state } = incident;
-  const level = severity(score);
-  return (
-    <a class="row incident" href={linkTo('incident', id)}>
-      <span class={`score s${level}`}>
-        <b>{scoreText(score)}</b>
-      </span>
-      <span class="what">
-        <span class="clamp">
-          <Sentence text={explanation} />
-        </span>
-        <span class="faint entities">
-          {plural(series, 'series', 'series')}
-          {entities.slice(0, 3).map((entity) => (
-            <Name key={entity} text={entity} lengthMax={48} />
-          ))}
-          {entities.length > 3 && <span>and {entities.length - 3} more</span>}
-        </span>
-      </span>
-      <span class="when">
-        <OutcomeTag outcome={notification} />
-        <span class="faint">
-          {state === 'open' ? (
-            <>
-              since <Ago at={start} />
-            </>
-          ) : (
-            <>
-              ended <Ago at={end ?? start} />
-            </>
-          )}
-        </span>
-      </span>
-    </a>
   );
 }
 

@@ -1,16 +1,22 @@
-// The points of a series that can be drawn: the window that the scorer still has, where it gives one, and what this page
-// has seen of it since it was opened. Bounded: so many series, so many points of each; the oldest go first.
+// The points of a series that can be drawn: what a Prometheus has of the time before, the window that the scorer still has,
+// where it gives one, and what this page has seen of it since it was opened. Bounded: so many series, so many points of
+// each; the oldest go first.
 
+import type { HistoryAnswer } from '../../src/api/history-answer.js';
 import type { Series } from './rows.js';
 
 export interface Points {
   /** Seconds, ascending. */
   times: number[];
   values: (number | null)[];
+  /** Values from before those, as a Prometheus has them. */
+  past: (number | null)[];
   expected: (number | null)[];
   lower: (number | null)[];
   upper: (number | null)[];
   scores: (number | null)[];
+  /** Where the values that are Treeline's own begin. */
+  ownFrom: number | undefined;
   /** From here on the page has seen them itself. */
   seenFrom: number | undefined;
 }
@@ -48,7 +54,7 @@ export function remember(series: Series): void {
   if (points.size > POINTS_MAX) points.delete(points.keys().next().value ?? 0);
 }
 
-export function pointsOf(series: Series): Points {
+export function pointsOf(series: Series, history: HistoryAnswer | undefined): Points {
   remember(series);
   const own = seen.get(series.fingerprint) ?? new Map<number, Point>();
   const all = new Map<number, Point>(windowPoints(series, own));
@@ -57,17 +63,56 @@ export function pointsOf(series: Series): Points {
     [...all.keys()].sort((a, b) => a - b),
     series.intervalSeconds ?? 0,
   );
-  const column = (name: keyof Point) => times.map((at) => all.get(at)?.[name] ?? null);
-  const [begin = 0] = times;
+  const [ownFrom] = times;
+  const before = pastPoints(history, ownFrom);
+  // The lines meet in the first value of ours, unless something is missing between them.
+  const meets =
+    ownFrom !== undefined &&
+    ownFrom - (before.at(-1)?.at ?? Number.NaN) <= joinSeconds(series, history);
+  const column = (name: keyof Point) => [
+    ...before.map(() => null),
+    ...times.map((at) => all.get(at)?.[name] ?? null),
+  ];
   return {
-    times,
+    times: [...before.map(({ at }) => at), ...times],
     values: column('value'),
+    past: [
+      ...before.map(({ value }) => value),
+      ...times.map((at) => (meets && at === ownFrom ? (all.get(at)?.value ?? null) : null)),
+    ],
     expected: column('expected'),
     lower: column('lower'),
     upper: column('upper'),
     scores: column('score'),
-    seenFrom: [...own.keys()].find((at) => at >= begin),
+    ownFrom,
+    seenFrom: [...own.keys()].find((at) => at >= (ownFrom ?? 0)),
   };
+}
+
+interface PastPoint {
+  at: number;
+  value: number | null;
+}
+
+/** Those before the first of ours; where one or more steps are missing, a time of no value ends the line. */
+function pastPoints(history: HistoryAnswer | undefined, ownFrom: number | undefined): PastPoint[] {
+  if (history === undefined) return [];
+  const { points, stepSeconds } = history;
+  const kept: PastPoint[] = [];
+  for (const { timestamp, value } of points) {
+    const at = Date.parse(timestamp) / 1000;
+    if (at >= (ownFrom ?? Number.POSITIVE_INFINITY)) break;
+    const last = kept.at(-1);
+    if (last !== undefined && at - last.at > 1.5 * stepSeconds) {
+      kept.push({ at: (last.at + at) / 2, value: null });
+    }
+    kept.push({ at, value });
+  }
+  return kept;
+}
+
+function joinSeconds({ intervalSeconds = 0 }: Series, history: HistoryAnswer | undefined): number {
+  return Math.max(2 * (history?.stepSeconds ?? 0), GAP_INTERVALS * intervalSeconds);
 }
 
 /**

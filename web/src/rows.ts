@@ -1,5 +1,5 @@
 // The shapes that the REST routes answer with, as far as the page shows them. Anomalies, incidents, feedback and windows
-// are the schemas' own types; what the scorer says of a series is declared here, with what may be absent.
+// and series are the server's own types; of what its routes answer freely, only what is shown is declared here.
 
 import type {
   AnomalyRow,
@@ -7,6 +7,7 @@ import type {
   IncidentRow,
   MaintenanceRow,
 } from '../../src/api/rest-schemas.js';
+import type { KnownSeries } from '../../src/known-series.js';
 
 /** What the deep check said in numbers, where there is one. */
 export interface DeepCheck {
@@ -40,35 +41,15 @@ export interface SeriesPage {
   unreachable?: { scorer: string; reason: string }[];
 }
 
-export interface Series {
-  fingerprint: string;
-  series: string;
-  labels: Record<string, string>;
-  type: string;
-  partition: number;
-  state: string;
-  progress?: { samples: number; needed: number; readyAt: string | null };
-  reason?: string;
-  scoredAs?: 'value' | 'rate';
-  lastTimestamp?: string;
-  lastValue?: number | null;
-  intervalSeconds?: number;
-  score?: number;
-  flag?: 0 | 1;
-  expected?: number;
-  lower?: number;
-  upper?: number;
-  window?: WindowPoint[];
-}
+/** Of the distance of an entity also what is behind it. */
+export type Series = KnownSeries & { entity?: Entity };
 
-/** One of the newest values that the scorer still has; null where nothing arrived. */
-export interface WindowPoint {
-  timestamp: string;
-  value: number | null;
-  score?: number;
-  expected?: number;
-  lower?: number;
-  upper?: number;
+export interface Entity {
+  detector: string;
+  labels: Record<string, string>;
+  vector: string | null;
+  features: { name: string; value: number | null; surprise: number | null }[];
+  inheritedFrom?: string;
 }
 
 export interface Partition {
@@ -90,6 +71,8 @@ export interface Status {
   memoryBytes?: number;
   uptimeSeconds?: number;
   samples?: { received: number; rejected: Record<string, number> };
+  /** That the settings name. */
+  prometheus?: string;
   /** Only of `treeline demo`. */
   demo?: boolean;
   logId?: string;

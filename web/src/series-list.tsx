@@ -1,10 +1,8 @@
 // The series that are known, by selector: what each is doing now, and of those that are not scored, why.
 
-import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useRef } from 'preact/hooks';
 import { number, plural, scoreText, severity } from './format.js';
 import { useLoaded } from './loaded.js';
-import { ask } from './rest.js';
 import { linkTo, linkWith, route } from './route.js';
 import type { Series, SeriesPage } from './rows.js';
 import { Search } from './search.js';
@@ -17,19 +15,14 @@ const ROWS_MAX = 500;
 export function SeriesList() {
   const match = route.value.query['match'] ?? '';
   const suffix = match === '' ? '' : `&match[]=${encodeURIComponent(match)}`;
-  const path = `/anomaly/v1/series?limit=${PAGE_ROWS}${suffix}`;
-  const { value: page, error } = useLoaded<SeriesPage>(path, 5_000);
-  const more = useSignal<{ rows: Series[]; cursor: string | undefined } | undefined>(undefined);
-  // Another question begins anew.
-  useEffect(() => {
-    more.value = undefined;
-  }, [path]);
-  const cursor = more.value === undefined ? page?.cursor : more.value.cursor;
-  const rows = [...(page?.series ?? []), ...(more.value?.rows ?? [])];
-  const load = async () => {
-    const next = await ask<SeriesPage>(`${path}&cursor=${encodeURIComponent(cursor ?? '')}`);
-    more.value = { rows: [...(more.value?.rows ?? []), ...next.series], cursor: next.cursor };
-  };
+  const wanted = rowsWanted(route.value.query['rows']);
+  const path = `/anomaly/v1/series?limit=${wanted}${suffix}`;
+  const { value, error } = useLoaded<SeriesPage>(path, 5_000);
+  const kept = useRef<{ suffix: string; page: SeriesPage } | undefined>(undefined);
+  if (value !== undefined) kept.current = { suffix, page: value };
+  // While more of the same are asked for, those that are there stay.
+  const page = kept.current?.suffix === suffix ? kept.current.page : undefined;
+  const { series: rows = [], cursor } = page ?? {};
   return (
     <>
       <div class="bar">
@@ -63,21 +56,25 @@ export function SeriesList() {
           </li>
         ))}
       </ol>
-      {cursor !== undefined && rows.length < ROWS_MAX && (
+      {cursor !== undefined && wanted < ROWS_MAX && (
         <p class="buttons">
-          <button type="button" onClick={() => void load().catch(() => {})}>
-            Show more
-          </button>
+          <a href={linkWith({ rows: String(wanted + PAGE_ROWS) })}>Show more</a>
         </p>
       )}
-      {cursor !== undefined && rows.length >= ROWS_MAX && (
+      {cursor !== undefined && wanted >= ROWS_MAX && (
         <p class="faint">
           The first {plural(rows.length, 'series', 'series')}; a selector finds the others.
         </p>
       )}
-      <EquivalentCall path={path} />
+      <EquivalentCall paths={[path]} />
     </>
   );
+}
+
+/** As the address says, within what a page holds. */
+function rowsWanted(text: string | undefined): number {
+  const rows = Number(text ?? PAGE_ROWS);
+  return Number.isInteger(rows) ? Math.min(ROWS_MAX, Math.max(PAGE_ROWS, rows)) : PAGE_ROWS;
 }
 
 function SeriesRow({ series }: { series: Series }) {

@@ -1,19 +1,21 @@
 // One series: what it does now and why that is or is not an anomaly, its values with the expected band, its scores, and
 // its anomalies with what was said of them. Treeline keeps a window of values and no history: what the page shows beyond
-// that it has seen itself since it was opened, and says so.
+// that comes from a Prometheus or was seen since it was opened, and it says which.
 
 import { useEffect } from 'preact/hooks';
-import { FeedbackButtons, KIND_WORDS, speakOf, takeBack } from './actions.js';
+import { speakOf } from './actions.js';
+import { Behind } from './behind.js';
 import { SeriesChart } from './chart.js';
-import { duration, number, scoreText, severity, shortSelectorOf, visible } from './format.js';
+import { duration, number, scoreText, shortSelectorOf, visible } from './format.js';
+import { Judgement, OwnAnomalies } from './judgement.js';
 import { useLoaded } from './loaded.js';
 import { pointsOf, remember } from './observed.js';
-import { linkTo, linkWith, route } from './route.js';
-import type { Anomaly, AnomalyPage, Feedback, Incident, Series } from './rows.js';
+import { usePast } from './past.js';
+import { PastLine, PastSpans } from './past-line.js';
+import { linkTo, route } from './route.js';
+import type { Anomaly, AnomalyPage, Feedback, Series } from './rows.js';
 import { StateTag } from './series-list.js';
-import { alertRule } from './snippets.js';
-import { CopyButton, EquivalentCall, Failure, Name, Sentence, Tag, Time } from './text.js';
-import { CAUSE_WORDS, DeepCheckLine, OutcomeTag } from './verdict.js';
+import { EquivalentCall, Failure, Name, Sentence, Time } from './text.js';
 
 const POLL_MS = 1_000;
 const ANOMALIES = 20;
@@ -35,6 +37,8 @@ export function SeriesView({ fingerprint }: { fingerprint: string }) {
   useEffect(() => {
     if (series !== undefined) remember(series);
   }, [series]);
+  const past = usePast(series);
+  const points = series === undefined ? undefined : pointsOf(series, past.answer);
   const feedback = told.value?.feedback ?? [];
   return (
     <>
@@ -54,22 +58,31 @@ export function SeriesView({ fingerprint }: { fingerprint: string }) {
       ) : (
         <Failure error={error} />
       )}
-      {series !== undefined && (
+      {series !== undefined && points !== undefined && (
         <>
           <SeriesHead series={series} chosen={chosen} />
-          <SeriesChart points={pointsOf(series)} anomalies={anomalies} chosen={id} />
+          <section aria-label="Values and scores">
+            <div class="bar">
+              <h2>Values and scores</h2>
+              <PastSpans past={past} />
+            </div>
+            <SeriesChart points={points} anomalies={anomalies} chosen={id}>
+              <PastLine past={past} points={points} />
+            </SeriesChart>
+          </section>
           {chosen !== undefined && <Judgement anomaly={chosen} feedback={feedback} />}
           {anomalies.length > 0 && (
-            <Anomalies
+            <OwnAnomalies
               anomalies={anomalies}
               chosen={id}
               hasMore={page.value?.cursor !== undefined}
             />
           )}
+          {series.entity !== undefined && <Behind entity={series.entity} />}
           <Labels series={series} />
         </>
       )}
-      <EquivalentCall path={path} />
+      <EquivalentCall paths={[path, past.path]} />
     </>
   );
 }
@@ -99,7 +112,8 @@ function SeriesHead({ series, chosen }: { series: Series; chosen: Anomaly | unde
       </h1>
       {reason !== undefined && (
         <p class="empty">
-          Not scored: <Name text={reason} lengthMax={300} />
+          {series.state === 'unsuited' ? 'Not suited' : 'Not scored'}:{' '}
+          <Name text={reason} lengthMax={300} />
         </p>
       )}
       <dl class="strip">
@@ -144,123 +158,6 @@ function SeriesHead({ series, chosen }: { series: Series; chosen: Anomaly | unde
       </dl>
     </>
   );
-}
-
-/** Why, by both stages, and what people say of it. */
-function Judgement({ anomaly, feedback }: { anomaly: Anomaly; feedback: readonly Feedback[] }) {
-  const own = feedback.filter((entry) => entry.anomaly === anomaly.id);
-  const { score, cause, state } = anomaly;
-  return (
-    <section aria-label="Why" class="actions">
-      <h2>{state === 'open' ? 'Why it is flagged' : 'Why it was flagged'}</h2>
-      {state !== 'open' && (
-        <p>
-          <Sentence text={anomaly.explanation} />
-        </p>
-      )}
-      <dl class="pairs">
-        <div>
-          <dt>Forest</dt>
-          <dd>
-            score {scoreText(score)}, {CAUSE_WORDS[cause]}: {number(anomaly.value)} at{' '}
-            <Time at={anomaly.peak} /> where {number(anomaly.lower)} to {number(anomaly.upper)} was
-            expected
-          </dd>
-        </div>
-        <div>
-          <dt>Deep check</dt>
-          <dd>
-            <DeepCheckLine anomaly={anomaly} />
-          </dd>
-        </div>
-        <IncidentLine id={anomaly.incident} />
-      </dl>
-      <p class="buttons">
-        <FeedbackButtons anomalies={[anomaly.id]} />
-        <CopyButton text={alertRule(anomaly)} label="Copy as alert rule" />
-      </p>
-      {own.map((entry) => (
-        <p key={entry.id} class="spoken">
-          <Tag kind="calm">{KIND_WORDS[entry.kind]}</Tag> said <Time at={entry.at} />
-          {entry.expires !== null && (
-            <>
-              , holds until <Time at={entry.expires} />
-            </>
-          )}{' '}
-          <button
-            type="button"
-            onClick={() => void takeBack(`/anomaly/v1/feedback/${encodeURIComponent(entry.id)}`)}
-          >
-            Take back
-          </button>
-        </p>
-      ))}
-    </section>
-  );
-}
-
-/** What became of its incident: the part of the story that is not the series' own. */
-function IncidentLine({ id }: { id: string | null }) {
-  const path = id === null ? undefined : `/anomaly/v1/incidents/${encodeURIComponent(id)}`;
-  const { value } = useLoaded<Incident>(path);
-  if (value === undefined) return null;
-  return (
-    <div>
-      <dt>Incident</dt>
-      <dd>
-        <a href={linkTo('incident', value.id)}>
-          {value.series === 1 ? 'alone' : `${value.series} series`}
-        </a>
-        , <OutcomeTag outcome={value.notification} />
-      </dd>
-    </div>
-  );
-}
-
-function Anomalies(list: {
-  anomalies: readonly Anomaly[];
-  chosen: string | undefined;
-  hasMore: boolean;
-}) {
-  return (
-    <section aria-label="Its anomalies">
-      <h2>Its anomalies</h2>
-      <ol class="rows">
-        {list.anomalies.map((anomaly) => (
-          <li key={anomaly.id}>
-            <a
-              class="row member plain"
-              href={linkWith({ anomaly: anomaly.id })}
-              {...(anomaly.id === list.chosen && { 'aria-current': 'true' as const })}
-            >
-              <span class={`score s${severity(anomaly.score)}`}>
-                <b>{scoreText(anomaly.score)}</b>
-              </span>
-              <span class="what">
-                <span>
-                  <Time at={anomaly.onset} />{' '}
-                  {anomaly.end === null ? 'and open' : lengthOf(anomaly.onset, anomaly.end)}{' '}
-                  {anomaly.feedback !== null && <Tag kind="calm">{anomaly.feedback}</Tag>}
-                </span>
-                <span class="faint">{CAUSE_WORDS[anomaly.cause]}</span>
-              </span>
-              <span class="numbers">
-                <span>
-                  <b>{number(anomaly.value)}</b> for {number(anomaly.expected)}
-                </span>
-              </span>
-            </a>
-          </li>
-        ))}
-      </ol>
-      {list.hasMore && <p class="faint">The newest {list.anomalies.length}.</p>}
-    </section>
-  );
-}
-
-function lengthOf(onset: string, end: string): string {
-  const ms = Date.parse(end) - Date.parse(onset);
-  return ms === 0 ? 'at one sample' : `for ${duration(ms)}`;
 }
 
 function Labels({ series }: { series: Series }) {

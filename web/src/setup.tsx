@@ -2,10 +2,9 @@
 // arrives, the series warm up, and are ready.
 
 import { plural, visible } from './format.js';
-import { useLoaded } from './loaded.js';
 import { hasCredential } from './rest.js';
 import type { Status } from './rows.js';
-import { Block, CopyButton, EquivalentCall } from './text.js';
+import { Block, CopyButton, EquivalentCall, Name } from './text.js';
 
 const EXAMPLE = 'http://127.0.0.1:9090';
 
@@ -31,9 +30,7 @@ export function Setup({ status }: { status: Status }) {
     (sum, count) => sum + count,
     0,
   );
-  // Known where Treeline was told of a Prometheus; not every version says so.
-  const known = useLoaded<{ prometheus_url?: string | null }>('/healthz').value?.prometheus_url;
-  const prometheus = known === undefined || known === null || known === '' ? EXAMPLE : known;
+  const prometheus = status.prometheus ?? EXAMPLE;
   const backfill = `npx treeline backfill --prometheus ${prometheus} --query '{job="node"}' --lookback 2w`;
   return (
     <>
@@ -46,6 +43,12 @@ export function Setup({ status }: { status: Status }) {
           {rejected > 0 && (
             <p class="failure">
               {plural(rejected, 'sample was', 'samples were')} refused; System says why.
+            </p>
+          )}
+          {status.prometheus !== undefined && (
+            <p>
+              The settings name <Name text={status.prometheus} /> already: what keeps it from
+              bringing samples or history is said by <code>curl -s {origin}/-/ready</code>
             </p>
           )}
           <p class="faint">
@@ -68,7 +71,7 @@ export function Setup({ status }: { status: Status }) {
       <p class="faint">
         To see it work first: <code>npm run demo</code>
       </p>
-      <EquivalentCall path="/anomaly/v1/status" />
+      <EquivalentCall paths={['/anomaly/v1/status']} />
     </>
   );
 }

@@ -29,7 +29,7 @@ export function SystemView() {
           <Told />
         </>
       )}
-      <EquivalentCall path={PATH} />
+      <EquivalentCall paths={[PATH]} />
     </>
   );
 }

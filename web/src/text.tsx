@@ -89,14 +89,22 @@ export function Block({ text, label }: { text: string; label: string }) {
   );
 }
 
-/** The same question, asked of the REST routes. */
-export function EquivalentCall({ path }: { path: string }) {
-  const command = `curl -s '${location.origin}${path.replaceAll("'", '%27')}'`;
+/** The same questions, asked of the REST routes. */
+export function EquivalentCall({ paths }: { paths: readonly (string | undefined)[] }) {
   return (
     <footer class="call">
-      <span class="faint">The same as</span>
-      <code>{visible(shortened(command, 200))}</code>
-      <CopyButton text={command} label="Copy" />
+      {paths
+        .filter((path) => path !== undefined)
+        .map((path, index) => {
+          const command = `curl -s '${location.origin}${path.replaceAll("'", '%27')}'`;
+          return (
+            <p key={path}>
+              <span class="faint">{index === 0 ? 'The same as' : 'and'}</span>
+              <code>{visible(shortened(command, 200))}</code>
+              <CopyButton text={command} label="Copy" />
+            </p>
+          );
+        })}
     </footer>
   );
 }

@@ -8,6 +8,10 @@ const KEY = 'treeline.theme';
 const NEXT: Record<Theme, Theme> = { system: 'light', light: 'dark', dark: 'system' };
 const system = matchMedia('(prefers-color-scheme: dark)');
 
+const probe = document.createElement('span');
+probe.hidden = true;
+document.body.append(probe);
+
 const theme = signal<Theme>(stored());
 /** Rises when colours change: a chart is drawn with those of its time. */
 export const colourVersion = signal(0);
@@ -37,8 +41,10 @@ export function ThemeButton() {
   );
 }
 
+/** As a canvas takes it: the one of the two in force, which only an element can tell. */
 export function colour(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  probe.style.color = `var(--${name})`;
+  return getComputedStyle(probe).color;
 }
 
 function apply(): void {

@@ -17,14 +17,18 @@ export interface Warming {
   looked: number;
   isAll: boolean;
   warming: number;
+  /** Those that may be flagged. */
+  ready: number;
   /** Samples learnt of those that are needed, of the warming ones. */
   share: number;
   readyAt: string | undefined;
 }
 
-export function useWarming(): Warming | undefined {
+/** Once it is wanted: what a view answers first comes first. */
+export function useWarming(isWanted: boolean): Warming | undefined {
   const found = useSignal<Warming | undefined>(undefined);
   useEffect(() => {
+    if (!isWanted) return;
     const stop = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const look = async () => {
@@ -33,20 +37,25 @@ export function useWarming(): Warming | undefined {
       } catch {
         if (stop.signal.aborted) return; // else: no answer now, perhaps the next time
       }
-      const isWarming = (found.value?.warming ?? 1) > 0;
-      timer = setTimeout(() => void look(), isWarming ? AGAIN_MS : REST_MS);
+      const { looked = 0, warming = 0 } = found.value ?? {};
+      const isOver = looked > 0 && warming === 0;
+      timer = setTimeout(() => void look(), isOver ? REST_MS : AGAIN_MS);
     };
     void look();
     return () => {
       stop.abort();
       clearTimeout(timer);
     };
-  }, [found]);
+  }, [found, isWanted]);
   return found.value;
 }
 
-export function WarmUp() {
-  const found = useWarming();
+/** Nothing can be flagged: calm says nothing then. */
+export function isAllWarming(found: Warming | undefined): boolean {
+  return found?.isAll === true && found.warming > 0 && found.ready === 0;
+}
+
+export function WarmUp({ found }: { found: Warming | undefined }) {
   if (found === undefined || found.warming === 0) return null;
   return (
     <Tag kind="calm">
@@ -62,7 +71,10 @@ export function WarmUp() {
 }
 
 async function lookThrough(stop: AbortSignal): Promise<Warming> {
-  const found: Warming = { looked: 0, isAll: true, warming: 0, share: 0, readyAt: undefined };
+  const found: Warming = {
+    ...{ looked: 0, isAll: true, warming: 0, ready: 0, share: 0 },
+    readyAt: undefined,
+  };
   let [samples, needed] = [0, 0];
   let cursor: string | undefined;
   for (let pages = 0; pages < PAGES_MAX; pages++) {
@@ -72,6 +84,7 @@ async function lookThrough(stop: AbortSignal): Promise<Warming> {
     });
     for (const { state, progress } of page.series) {
       found.looked++;
+      if (state !== 'warming' && state !== 'unscored') found.ready++;
       if (state !== 'warming' || progress === undefined) continue;
       found.warming++;
       samples += progress.samples;
