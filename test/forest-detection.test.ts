@@ -133,8 +133,12 @@ function makeSecondRun(seed: number): { values: Float64Array; at: number; length
   return { values, at, length };
 }
 
-/** Scores of the debug build, whose leaf counters may be kept from learning. */
-function probeScores(values: Float64Array, isFrozen: boolean): Float32Array {
+/** What may be broken of the debug build: leaves that do not learn, trees that do not split. */
+type Broken = 'nothing' | 'leaves' | 'trees';
+/** Per group of 16 trees and level, 16 features and then 16 cuts. */
+const TREES_BYTES = 3 * 4 * 32;
+
+function probeScores(values: Float64Array, broken: Broken): Float32Array {
   const memory = new WebAssembly.Memory({ initial: 16, maximum: 16 });
   const env = {
     memory,
@@ -147,10 +151,12 @@ function probeScores(values: Float64Array, isFrozen: boolean): Float32Array {
     open(slot: number, kind: number): void;
     freeze(isFrozen: number): void;
     observe(count: number): number;
-  } & Record<'TIMESTAMPS' | 'VALUE_BITS' | 'SCORES', WebAssembly.Global>;
+  } & Record<'TIMESTAMPS' | 'VALUE_BITS' | 'SCORES' | 'TREES', WebAssembly.Global>;
   exports.plant(1, 1);
   exports.open(0, 1);
-  exports.freeze(Number(isFrozen));
+  exports.freeze(Number(broken === 'leaves'));
+  const table = new Uint8Array(memory.buffer, exports.TREES.value as number, TREES_BYTES);
+  if (broken === 'trees') for (let at = 16; at < TREES_BYTES; at += 32) table.fill(0, at, at + 16);
   const timestamps = new BigInt64Array(memory.buffer, exports.TIMESTAMPS.value as number, 1);
   const inputs = new Float64Array(memory.buffer, exports.VALUE_BITS.value as number, 1);
   const outputs = new Float32Array(memory.buffer, exports.SCORES.value as number, 1);
@@ -187,12 +193,14 @@ function secondRunsFound(score: (values: Float64Array) => Float32Array): number 
   return found;
 }
 
-test('a usual thing at an unusual hour is found by leaves that learn, and by nothing else', () => {
-  const learning = secondRunsFound((values) => probeScores(values, false));
-  const frozen = secondRunsFound((values) => probeScores(values, true));
+test('a usual thing at an unusual hour is found by trees that split and learn, by nothing else', () => {
+  const learning = secondRunsFound((values) => probeScores(values, 'nothing'));
+  const frozen = secondRunsFound((values) => probeScores(values, 'leaves'));
+  const unsplit = secondRunsFound((values) => probeScores(values, 'trees'));
   const plain = secondRunsFound(plainScores);
   expect(learning, 'found, of 10').toBeGreaterThanOrEqual(9);
   expect(frozen, 'found with frozen counters, of 10').toBeLessThanOrEqual(2);
+  expect(unsplit, 'found by trees that never split, of 10').toBeLessThanOrEqual(2);
   expect(plain, 'found by a z-score, of 10').toBeLessThanOrEqual(6);
   let flagged = 0;
   for (let seed = 201; seed < 211; seed++) {

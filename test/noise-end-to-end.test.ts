@@ -8,6 +8,7 @@ import { endPrograms, eventually, temporaryDirectory } from './programs.js';
 import { randomOf } from './random.js';
 import { openSender, type Series, writeBody } from './remote-write-sender.js';
 import {
+  identityFaults,
   parseMetrics,
   readingOf,
   runTreeline,
@@ -169,7 +170,10 @@ test('rules, false alarms, accepted shifts and windows hold on the running progr
   // A clock.
   const unix = await treeline.json<{ series: object[] }>('/anomaly/v1/series?match[]=unix');
   expect(unix.series).toMatchObject([{ state: 'unsuited', reason: expect.stringMatching(/time/) }]);
-  expect(readingOf(await treeline.metrics(), 'treeline_series', { state: 'unsuited' })).toBe(1);
+  const readings = await treeline.metrics();
+  expect(readingOf(readings, 'treeline_series', { state: 'unsuited' })).toBe(1);
+  expect(readingOf(readings, 'treeline_samples_total', { outcome: 'unscored' })).toBeGreaterThan(0);
+  expect(identityFaults(readings)).toEqual([]);
 
   const before = await flags();
   feed.close();

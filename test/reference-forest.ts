@@ -125,7 +125,10 @@ export class ReferenceSeries {
       return { ...row, flag: 0 };
     }
     const number = numberOf(bits);
-    if (!Number.isFinite(number)) return row;
+    if (!Number.isFinite(number)) {
+      if (!Number.isFinite(numberOf(previousBits))) this.isBack = true;
+      return row;
+    }
 
     this.hasBegunAnew = false;
     let value = number;
@@ -176,10 +179,11 @@ export class ReferenceSeries {
     const usual = usualSeconds(this.interval);
     const age = f(f(n) * usual);
     const isAway = (n > 1 && seconds > f(5 * usual)) || this.isBack;
+    const learnt = this.learntOf(n, x);
     if (isAway) {
       this.isBack = false;
-      this.means.fill(x, 0, 3);
-      this.centre = x;
+      this.means.fill(learnt, 0, 3);
+      this.centre = learnt;
     }
     if (n === 1) this.season.open.bin = -1;
     const isStuck = this.learnQuiet(n, young, x);
@@ -223,23 +227,24 @@ export class ReferenceSeries {
     const slower = log2(f(this.volatilitySlow + floor));
     const isHeld = isJob && this.held < 3;
     this.held = isJob ? Math.min(3, this.held + 1) : 0;
-    this.centre = towards(this.centre, x, isHeld ? 0 : Math.max(f(1 / 6), young));
-    const counted = isHabit ? Math.min(residual, spread) : residual;
+    const moved = learnt === x ? residual : Math.abs(f(learnt - this.centre));
+    this.centre = towards(this.centre, learnt, isHeld ? 0 : Math.max(f(1 / 6), young));
+    const counted = isHabit ? Math.min(moved, spread) : moved;
     this.spread = towards(this.spread, counted, isInflated ? 1 / 32 : spreadRate);
-    this.volatilityFast = towards(this.volatilityFast, residual, Math.max(f(1 / 20), young));
-    this.volatilitySlow = towards(this.volatilitySlow, residual, Math.max(f(1 / 4000), young));
+    this.volatilityFast = towards(this.volatilityFast, moved, Math.max(f(1 / 20), young));
+    this.volatilitySlow = towards(this.volatilitySlow, moved, Math.max(f(1 / 4000), young));
     this.learnInterval(n, young, log2(seconds));
-    const off = this.season.minuteResidual(minute, x);
+    const off = this.season.minuteResidual(minute, learnt);
     const walk = { n, young, rate: spreadRate, range, isJob, isAway };
-    const driftSize = this.drift.size(off, x, walk);
+    const driftSize = this.drift.size(off, learnt, walk);
 
     const volatility = squash(f(0.25 * f(faster - slower)), 1);
-    const features = this.features(x, n, young, bin);
+    const features = this.features(learnt, n, young, bin);
     features.push(volatility, ...timeOfDay(minute));
 
     const shrink = f(range * Math.min(f(1 / 20000), f(usual / f(6e7))));
-    this.low = Math.min(x, f(this.low + shrink));
-    this.high = Math.max(x, f(this.high - shrink));
+    this.low = Math.min(learnt, f(this.low + shrink));
+    this.high = Math.max(learnt, f(this.high - shrink));
 
     const isNoise = this.magnitude.isUsual(size, bar);
     const rarityOfLeaf = f(3 * log2(this.descend(features, n)));
@@ -269,6 +274,16 @@ export class ReferenceSeries {
     return { score, isAlarm, cause: novelty >= magnitude ? 1 : 2 };
   }
 
+  /** A value far outside all that was seen is judged as it is, and learnt as if it lay nearer. */
+  learntOf(n: number, x: number): number {
+    const range = f(this.high - this.low);
+    if (n < 30 || range <= 0) return x;
+    const most = f(1440 * Math.max(this.spread, f(f(1e-6) * range)));
+    const lowest = Math.min(f(this.centre - most), f(this.low - range));
+    const highest = Math.max(f(this.centre + most), f(this.high + range));
+    return Math.max(lowest, Math.min(highest, x));
+  }
+
   /** log2 of the usual seconds between samples. */
   learnInterval(n: number, young: number, elapsed: number): void {
     const step = Math.max(-1, Math.min(1, f(elapsed - this.interval)));
@@ -293,7 +308,8 @@ export class ReferenceSeries {
     }
     const longest = f(quiet.longest * f(f(1) - f(1e-5)));
     quiet.longest = longest < VANISHING ? 0 : longest;
-    quiet.step = towards(quiet.step, move, Math.max(f(1 / 1000), young));
+    const bounded = n >= 30 && quiet.step > 0 ? Math.min(move, f(1000 * quiet.step)) : move;
+    quiet.step = towards(quiet.step, bounded, Math.max(f(1 / 1000), young));
     quiet.previous = x;
     return isStuck;
   }

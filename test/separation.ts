@@ -62,6 +62,23 @@ function isLong(fault: AnyFault): fault is LongFault {
   return ['flat line', 'ramp', 'drift', 'phase error', 'missed job', 'extra job'].includes(fault);
 }
 
+/** The gate: the least separation asked for of each case, a little below what is reached. */
+export const GATE: readonly [Case, number][] = [
+  [{ fault: 'spike of 12', kind: 'daily' }, 0.99],
+  [{ fault: 'spike of 12', kind: 'autoregressive' }, 0.99],
+  [{ fault: 'level shift of 8', kind: 'daily' }, 0.99],
+  [{ fault: 'level shift of 8', kind: 'drifting' }, 0.98],
+  [{ fault: 'drop to zero', kind: 'nightly' }, 0.99],
+  [{ fault: 'drop to zero', kind: 'bursty' }, 0.99],
+  [{ fault: 'flat line', kind: 'daily' }, 0.99],
+  [{ fault: 'flat line', kind: 'bursty' }, 0.95],
+  [{ fault: 'ramp', kind: 'autoregressive' }, 0.98],
+  [{ fault: 'drift', kind: 'daily' }, 0.98],
+  [{ fault: 'phase error', kind: 'daily' }, 0.98],
+  [{ fault: 'missed job', kind: 'nightly' }, 0.98],
+  [{ fault: 'extra job', kind: 'nightly' }, 0.98],
+];
+
 /** See the top. */
 export function separation(series: readonly Faulty[], scorer: Scorer): number {
   const faultPeaks: number[] = [];

@@ -107,14 +107,56 @@ test('that a growing id rises is no news; that it falls or stands still is, and 
   }
 });
 
-test('what is unsuited is applied and learns on; its mark is no part of the state hash', () => {
+test('what is unsuited is counted as unscored and learns on; its mark is no part of the state hash', () => {
   const on = run({ unix: (at) => at / 1000 }, 2 * 1440);
   const { samples } = on.partition.forest.view(on.slotOf('unix'));
-  const { applied } = on.partition.counts;
+  const before = { ...on.partition.counts };
+  expect(before.unscored).toBeGreaterThan(0);
+  expect(before.applied + before.unscored).toBe(2 * 1440);
   run({ unix: (at) => at / 1000 }, 10, on, 2 * 1440);
-  expect(on.partition.counts.applied).toBe(applied + 10);
+  expect(on.partition.counts).toEqual({ ...before, unscored: before.unscored + 10 });
   expect(on.partition.forest.view(on.slotOf('unix')).samples).toBe(samples + 10);
   const hash = on.hash();
   on.partition.noise.unsuited.clear();
   expect(on.hash()).toBe(hash);
+});
+
+test('every sample has one outcome: before a series is unsuited, while it is, and when it is suited again', async () => {
+  const clock: Values = (at) => at / 1000;
+  const noise = { noise: SERIES['noise'] as Values };
+  const on = run({ unix: clock, constant: () => 7, ...noise }, 1440);
+  const { counts } = on.partition;
+  const said = () => Object.values(on.partition.counts).reduce((sum, count) => sum + count);
+  expect(said()).toBe(3 * 1440);
+  // What has never moved is scored, and so are the others until the clock is known for one.
+  const { unscored } = counts;
+  expect(unscored).toBeGreaterThan(0);
+  expect(unscored).toBeLessThan(1440);
+
+  // Seen before, or the same time with another value: no more a sample of an unsuited series than of any other.
+  const at = MONDAY + 1439 * MINUTE;
+  on.send([{ name: 'unix', at, value: clock(at, 0) }]);
+  on.send([{ name: 'unix', at, value: 1 }]);
+  on.send([{ name: 'unix', at: at - MINUTE, value: 1 }]);
+  expect(counts).toMatchObject({ unscored, duplicate: 1, conflict: 1, late: 1 });
+
+  // A clock that stands still is suited again within a minute.
+  const stopped = clock(at, 0);
+  run({ unix: () => stopped, constant: () => 7 }, 60, on, 1440);
+  expect(stateOf(on, 'unix')[0]).toBe('active');
+  const { unscored: until, applied } = counts;
+  run({ unix: () => stopped, constant: () => 7 }, 10, on, 1500);
+  expect(counts).toMatchObject({ unscored: until, applied: applied + 20 });
+  expect(said()).toBe(3 * 1440 + 3 + 2 * 70);
+});
+
+test('a restart while a series is unsuited changes no count', async () => {
+  const unix: Values = (at) => at / 1000;
+  const [through, restarted] = [run({ unix }, 1440), run({ unix }, 1440)];
+  await restarted.restart();
+  run({ unix }, 200, through, 1440);
+  run({ unix }, 200, restarted, 1440);
+  expect(restarted.partition.counts).toEqual(through.partition.counts);
+  expect(restarted.partition.counts.unscored).toBeGreaterThan(200);
+  expect(restarted.hash()).toBe(through.hash());
 });

@@ -4,6 +4,7 @@
 // which are halved every `remember` vectors. Every sum is of whole numbers, or in a fixed order.
 
 import { log2 } from '../forest/logarithm';
+import { beginRandom, nextFraction, nextRandom } from '../forest/random';
 import { LEAVES, TREES_MAX } from './record';
 
 const DEPTH: i32 = 4;
@@ -17,27 +18,13 @@ const HALF_ROOT: f64 = Math.SQRT1_2;
 /** Rarity 0 where every leaf is full; about 5.7 where none has been reached before. */
 const RARITY_UNIT: f32 = 0.02;
 
-let randomState: u32 = 0;
-
-/** A Weyl sequence through a two-round mix, as in the forest of single series. */
-function nextRandom(): u32 {
-  randomState += 0x9e3779b9;
-  let h = randomState;
-  h ^= h >> 16;
-  h *= 0x21f0aaad;
-  h ^= h >> 15;
-  h *= 0xd35a2d97;
-  return h ^ (h >> 15);
-}
-
 export function plantTrees(seed: u32): void {
-  randomState = seed;
+  beginRandom(seed);
   for (let at = LEVELS; at < LEVELS + <usize>(TREES_MAX * DEPTH) * LEVEL_BYTES; at += LEVEL_BYTES) {
     store<u16>(at, <u16>(nextRandom() >> 16));
     store<u16>(at + 2, <u16>(nextRandom() >> 16));
     store<u8>(at + 4, <u8>(nextRandom() >> 30));
-    const fraction = <f64>nextRandom() / 4294967296.0;
-    store<f32>(at + 8, <f32>((2.0 * fraction - 1.0) * CUT_MAX));
+    store<f32>(at + 8, <f32>((2.0 * nextFraction() - 1.0) * CUT_MAX));
   }
 }
 

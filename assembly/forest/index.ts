@@ -19,6 +19,7 @@ import * as columns from './memory-map';
 import * as layout from './record';
 import * as rules from './rules';
 import { cause, isAlarm, scoreValue, WARM_SAMPLES } from './score';
+import { checkSlot, laySlots, recordOf } from './slots';
 import { suitabilityOf } from './suitability';
 import { plantTrees } from './table';
 import * as transform from './transform';
@@ -49,30 +50,26 @@ export {
   ZONE,
 } from './memory-map';
 export { RECORD_BYTES, RECORD_FORMAT } from './record';
+export { assignRule, differs, writeRule } from './rules';
 export { useZone } from './wall-clock';
 
 const NONE: f64 = NaN;
 
-let slotsMax: u32 = 0;
 let eventCount: i32 = 0;
+/** 6.5 KiB: they stay in the nearest cache beside the columns. */
+const FETCHED_TOGETHER: i32 = 8;
 /** Keeps the reads of fetchRecord from being taken for useless. */
 let touched: u64 = 0;
 
 /** Once, before anything else. The memory must reach to the end of what belongs to slot `seriesMax` - 1. */
 export function plant(seed: u32, seriesMax: u32): void {
-  assert(slotsMax === 0 && seriesMax > 0);
-  slotsMax = seriesMax;
+  laySlots(seriesMax);
   columns.checkMap();
   const bytes = <u64>layout.RECORD_BYTES + columns.LIFE_BYTES + 1;
   const end = <u64>columns.RECORDS + <u64>seriesMax * bytes;
   assert(end <= (<u64>memory.size()) << 16);
   rules.layRules(columns.RECORDS + <usize>seriesMax * layout.RECORD_BYTES, seriesMax);
   plantTrees(seed);
-}
-
-function recordOf(slot: u32): usize {
-  assert(slot < slotsMax);
-  return columns.RECORDS + slot * layout.RECORD_BYTES;
 }
 
 /**
@@ -104,39 +101,15 @@ export function endAnomaly(slot: u32): bool {
   return wasShown;
 }
 
-/** Rule `index`, from 1 on. `sides`: 1 above what was expected, 2 below, 3 both. */
-export function writeRule(
-  index: u32,
-  minDeviation: f64,
-  minRelative: f64,
-  over: f32,
-  sides: u32,
-  needed: u32,
-  among: u32,
-  isIgnored: u32,
-): void {
-  rules.writeRule(index, minDeviation, minRelative, over, sides, needed, among, isIgnored);
-}
-
-/** What is shown of the series follows this rule from its next sample on. */
-export function assignRule(slot: u32, index: u32): void {
-  rules.assignRule(slot, index, recordOf(slot));
-}
-
 /** 0: none was ever assigned. */
 export function ruleOf(slot: u32): u32 {
-  assert(slot < slotsMax);
+  checkSlot(slot);
   return rules.ruleOf(slot);
-}
-
-/** Does what is shown differ from what the record knows? */
-export function differs(slot: u32): bool {
-  return rules.differs(slot, recordOf(slot));
 }
 
 /** Where the LIFE_BYTES of a slot that has a rule lie. */
 export function lifeOf(slot: u32): usize {
-  assert(slot < slotsMax);
+  checkSlot(slot);
   return rules.lifeAt(slot);
 }
 
@@ -190,14 +163,16 @@ export function resume(slot: u32): bool {
 export function observe(count: i32): i32 {
   assert(count >= 0 && count <= columns.BATCH_MAX);
   eventCount = 0;
-  if (isScattered(count)) {
-    for (let i = 0; i < count - 1; i++) {
-      touched = fetchRecord(recordOf(load<u32>(columns.SLOTS + ((i + 1) << 2))));
-      observeSample(i);
-    }
-    observeSample(count - 1);
-  } else {
+  if (!isScattered(count)) {
     for (let i = 0; i < count; i++) observeSample(i);
+    return eventCount;
+  }
+  for (let from = 0; from < count; from += FETCHED_TOGETHER) {
+    const to = min(from + FETCHED_TOGETHER, count);
+    for (let i = from; i < to; i++) {
+      touched ^= fetchRecord(recordOf(load<u32>(columns.SLOTS + (i << 2))));
+    }
+    for (let i = from; i < to; i++) observeSample(i);
   }
   return eventCount;
 }
@@ -214,7 +189,10 @@ function isScattered(count: i32): bool {
   return jumps > count >> 1;
 }
 
-/** Reads every cache line of a record at once, so that what follows need not wait for each in turn. */
+/**
+ * Reads every cache line of a record at once, so that what follows need not wait for each in turn;
+ * of several records, so that they are on their way together.
+ */
 function fetchRecord(record: usize): u64 {
   let all: u64 = 0;
   for (let at: usize = 0; at < <usize>layout.RECORD_BYTES; at += 64) all ^= load<u64>(record + at);
@@ -246,6 +224,8 @@ function observeSample(i: usize): void {
   }
   transform.markAlive(record);
   if (!transform.isNumber(bits)) {
+    // One may be a slip; from the second on the series is away, as it would be in a gap.
+    if (!transform.isNumber(previousBits)) transform.markAway(record);
     leaveEmpty(i, record, life);
     return;
   }

@@ -6,6 +6,8 @@ import { IS_REPORTED, LONGEST_RUN, MOVES_MASK, PREVIOUS, QUIET_BITS, RUN, STEP }
 
 const TINY_STEPS: f32 = 0.02;
 const STEP_RATE_MIN: f32 = 1.0 / 1000.0;
+const STEPS_MAX: f32 = 1000.0;
+const BOUNDED_FROM: u32 = 30;
 const RUN_MIN: f32 = 30.0;
 const RUN_TIMES: f32 = 3.0;
 const RUN_PLUS: f32 = 10.0;
@@ -39,7 +41,9 @@ export function learnQuiet(record: usize, n: u32, young: f32, x: f32): bool {
       <f32>run >= max(RUN_MIN, RUN_TIMES * longest + RUN_PLUS);
     if (isStuck) store<u8>(record, <u8>(bits | IS_REPORTED), QUIET_BITS);
   }
-  const nextStep: f32 = step + max(STEP_RATE_MIN, young) * (move - step);
+  // One wild step at most doubles the usual one, or all that follow would count as none.
+  const most: f32 = n >= BOUNDED_FROM && step > 0 ? STEPS_MAX * step : move;
+  const nextStep: f32 = step + max(STEP_RATE_MIN, young) * (min(move, most) - step);
   const nextLongest: f32 = longest * KEEP;
   store<u16>(record, <u16>run, RUN);
   store<f32>(record, nextLongest < VANISHING ? <f32>0.0 : nextLongest, LONGEST_RUN);

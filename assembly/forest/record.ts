@@ -67,6 +67,7 @@ export const LAST_ANOMALOUS: usize = 32;
 export const SAMPLES: usize = 40;
 export const INTERVAL: usize = 44;
 export const CENTRE: usize = 48;
+export const SPREAD: usize = 52;
 export const MEANS: usize = 64;
 export const LEVEL: usize = 92;
 export const SCALES: usize = 96;

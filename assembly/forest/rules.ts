@@ -32,6 +32,7 @@ import {
   PHASE_BITS,
 } from './record';
 import { CAUSE_QUIET, cause, isPlain } from './score';
+import { recordOf } from './slots';
 
 /** Fields of a life. */
 const LIFE_PEAK: usize = 16;
@@ -83,6 +84,7 @@ export function ruleOf(slot: u32): u32 {
   return load<u8>(rulesAt + slot);
 }
 
+/** Rule `index`, from 1 on. `sides`: 1 above what was expected, 2 below, 3 both. */
 export function writeRule(
   index: u32,
   minDeviation: f64,
@@ -104,9 +106,13 @@ export function writeRule(
   store<u8>(rule, <u8>isIgnored, IGNORED);
 }
 
-/** Where there was none, the anomaly that the record knows goes on being shown. */
-export function assignRule(slot: u32, index: u32, record: usize): void {
+/**
+ * What is shown of the series follows this rule from its next sample on. Where there was none, the
+ * anomaly that the record knows goes on being shown.
+ */
+export function assignRule(slot: u32, index: u32): void {
   assert(index > 0 && index < RULES_MAX);
+  const record = recordOf(slot);
   hasRules = true;
   if (load<u8>(rulesAt + slot) === 0) {
     const life = lifeAt(slot);
@@ -237,7 +243,8 @@ function isDismissed(life: usize, record: usize, deviation: f64, size: f64): boo
 }
 
 /** Is what is shown something else than what the record knows? Then a checkpoint must keep it. */
-export function differs(slot: u32, record: usize): bool {
+export function differs(slot: u32): bool {
+  const record = recordOf(slot);
   const life = lifeOf(slot);
   if (life === 0) return false;
   const bits = <u32>load<u8>(record, PHASE_BITS) & ~KIND_MASK;

@@ -38,6 +38,7 @@ import {
   SAMPLES,
   SCORE,
   SEASON_BIN,
+  SPREAD,
 } from './record';
 import { hourBar, isJobSize, isLoudHour, learnClocks, phaseBar } from './recurrence';
 import { binOf, climb, minuteOfDay, minuteOfWeek } from './season';
@@ -64,6 +65,9 @@ const HALF_WIDTH_MAX: f64 = 3e38;
 /** The spread is that of 1,440 samples and of a day at least. */
 const SPREAD_RATE: f32 = 1.0 / 1440.0;
 const PER_DAY: f32 = 1.0 / 86400.0;
+/** One sample changes the spread by a 1,440th of its residual: at this many spreads it doubles it. */
+const LEARNT_SPREADS: f32 = 1440.0;
+const LEARNT_FROM: u32 = 30;
 /** The centre lags by six samples behind a climb, which is known per two hours. */
 const LAG_SECONDS: f32 = 6.0 / 7200.0;
 /** A young series whose first values were wild: its spread is no spread, and falls fast. */
@@ -111,8 +115,9 @@ export function scoreValue(
   const usual = usualSeconds(load<f32>(record, INTERVAL));
   const age: f32 = <f32>n * usual;
   const isAway = isGap(n, seconds, usual) || (bits & IS_BACK) !== 0;
+  const learnt = learntOf(record, n, x);
   if (isAway) {
-    takeLevel(record, x);
+    takeLevel(record, learnt);
     store<u8>(record, <u8>(bits & ~IS_BACK), QUIET_BITS);
   }
   if (n === 0) startAt(record, x);
@@ -155,17 +160,30 @@ export function scoreValue(
   const spreadRate: f32 = max(young, min(SPREAD_RATE, usual * PER_DAY));
   const isInflated =
     n >= INFLATED_FROM && n < INFLATED_TO && spread > INFLATED * f32x4.extract_lane(kept, 2);
-  const counted: f32 = isHabit ? min(residual, spread) : residual;
+  const moved: f32 = learnt === x ? residual : abs(learnt - centre);
+  const counted: f32 = isHabit ? min(moved, spread) : moved;
   const ownRate: f32 = isInflated ? INFLATED_RATE : spreadRate;
-  learnCentre(record, x, residual, counted, young, ownRate, hold(record, isJob));
+  learnCentre(record, learnt, moved, counted, young, ownRate, hold(record, isJob));
   learnInterval(record, n, young, f32x4.extract_lane(logarithms, 3));
-  const parted = driftDistance(record, bin, inHour, x, n, young, spreadRate, range, isJob, isAway);
+  const parted = driftDistance(
+    record,
+    bin,
+    inHour,
+    learnt,
+    n,
+    young,
+    spreadRate,
+    range,
+    isJob,
+    isAway,
+  );
   const fast = f32x4.extract_lane(logarithms, 1);
   const slow = f32x4.extract_lane(logarithms, 2);
-  const features = learnFeatures(record, x, n, young, bin, clock, <f32>0.25 * (fast - slow));
+  const volatility: f32 = 0.25 * (fast - slow);
+  const features = learnFeatures(record, learnt, n, young, bin, clock, volatility);
   const shrink: f32 = range * rangeRate(usual);
-  store<f32>(record, min(x, low + shrink), LOW);
-  store<f32>(record, max(x, high - shrink), HIGH);
+  store<f32>(record, min(learnt, low + shrink), LOW);
+  store<f32>(record, max(learnt, high - shrink), HIGH);
 
   const isNoise = isUsualSize(record, size, bar);
   const rare = log2x4(f32x4(descend(record, features, n), parted, 1.0, 1.0));
@@ -205,6 +223,24 @@ function conclude(
   }
   store<f32>(record, score, SCORE);
   return score;
+}
+
+/**
+ * What is learnt of a value. It is judged as it is, but one that lies further out than all that was
+ * seen, by as much again, and by so many spreads, is learnt as if it lay there: then it at most
+ * doubles the spread and triples the range. A single wild value (1e308, an unlimited limit) would
+ * otherwise deafen its series for years; a level that stays is known after some more samples.
+ */
+function learntOf(record: usize, n: u32, x: f32): f32 {
+  const low = load<f32>(record, LOW);
+  const high = load<f32>(record, HIGH);
+  const range: f32 = high - low;
+  const below: f32 = low - range;
+  const above: f32 = high + range;
+  if ((x >= below && x <= above) || n < LEARNT_FROM || range <= 0) return x;
+  const centre = load<f32>(record, CENTRE);
+  const most: f32 = LEARNT_SPREADS * max(load<f32>(record, SPREAD), SPREAD_FLOOR * range);
+  return max(min(centre - most, below), min(max(centre + most, above), x));
 }
 
 /** The first value is the origin, so x is 0 here; everything else begins at 0 too. */

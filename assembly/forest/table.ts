@@ -8,6 +8,7 @@
 //   DAY: of each of the 1,440 minutes of a day, its sine and cosine as two u8 features
 
 import { DAY, TREES } from './memory-map';
+import { beginRandom, nextFraction } from './random';
 
 export const TREES_COUNT: i32 = 48;
 export const DEPTH: i32 = 4;
@@ -40,23 +41,6 @@ const PLACES: usize = memory.data(48 * 4, 16);
 const ORDER: usize = memory.data(48 * 4, 16);
 
 let deckSize: i32 = 0;
-let randomState: u32 = 0;
-
-/** A Weyl sequence through a two-round mix found by the "hash prospector" search. */
-function nextRandom(): u32 {
-  randomState += 0x9e3779b9;
-  let h = randomState;
-  h ^= h >> 16;
-  h *= 0x21f0aaad;
-  h ^= h >> 15;
-  h *= 0xd35a2d97;
-  return h ^ (h >> 15);
-}
-
-/** Uniform within [0, 1). */
-function nextFraction(): f64 {
-  return <f64>nextRandom() / 4294967296.0;
-}
 
 /** Writes 0..count-1 in random order at `at`. */
 function shuffle(at: usize, count: i32): void {
@@ -142,7 +126,7 @@ function drawDay(): void {
 
 /** Makes every table. The only place where the seed is used. */
 export function plantTrees(seed: u32): void {
-  randomState = seed;
+  beginRandom(seed);
   dealFeatures();
   for (let feature = 0; feature < FEATURES_COUNT; feature++) spreadCuts(feature);
   drawDay();

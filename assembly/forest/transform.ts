@@ -65,6 +65,11 @@ export function markStale(record: usize): void {
   store<u8>(record, <u8>(load<u8>(record, QUIET_BITS) | IS_STALE | IS_BACK), QUIET_BITS);
 }
 
+/** The same of a series that goes on without a number. */
+export function markAway(record: usize): void {
+  store<u8>(record, <u8>(load<u8>(record, QUIET_BITS) | IS_BACK), QUIET_BITS);
+}
+
 export function markAlive(record: usize): void {
   store<u8>(record, <u8>(load<u8>(record, QUIET_BITS) & ~IS_STALE), QUIET_BITS);
 }

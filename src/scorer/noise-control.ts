@@ -18,7 +18,13 @@ import { NoLearn } from './no-learn.js';
 import { type NoiseRule, NoiseRules, PASSES_ALL } from './noise-rules.js';
 import { NO_ENTRY, NO_SLOT, type Slots } from './slots.js';
 import { StateReader, StateWriter } from './state-bytes.js';
-import { SHOWN_BYTES, SUITABILITIES, type Suitability, type WasmForest } from './wasm-forest.js';
+import {
+  OUTCOMES,
+  SHOWN_BYTES,
+  SUITABILITIES,
+  type Suitability,
+  type WasmForest,
+} from './wasm-forest.js';
 
 export interface NoiseSite {
   forest: WasmForest;
@@ -31,6 +37,7 @@ export interface NoiseSite {
 /** In the forest's table of rules; two lists of rules follow it, the one in force and the one before it. */
 const PASSES_ALL_INDEX = 1;
 const LISTS = 2;
+const APPLIED = OUTCOMES.indexOf('applied');
 /** Of these nothing is shown. */
 const isHidden = (why: Suitability): boolean => why === 'clock' || why === 'only-grows';
 
@@ -116,6 +123,26 @@ export class NoiseControl {
     if (this.#site.forest.hasRules) this.#endSilent(streamTimeMs);
     if (isHour) this.#lookAtAll();
     else for (const [entry, why] of this.unsuited) this.#lookAt(entry, why);
+  }
+
+  /**
+   * Of the first `count` rows of the forest's columns, which belong to these entries, those that were applied to unsuited
+   * series count as unscored: such series are watched, not scored. Which they are follows from the log alone, so these
+   * counts do as well.
+   */
+  countUnsuited(
+    counts: { applied: number; unscored: number },
+    entries: Uint32Array,
+    count: number,
+  ): void {
+    if (this.unsuited.size === 0) return;
+    const { outcomes } = this.#site.forest;
+    let found = 0;
+    for (let i = 0; i < count; i++) {
+      if (outcomes[i] === APPLIED && this.unsuited.has(entries[i]!)) found++;
+    }
+    counts.applied -= found;
+    counts.unscored += found;
   }
 
   /** Part of the state hash; empty when there is nothing. */

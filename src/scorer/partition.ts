@@ -229,6 +229,7 @@ export class Partition {
     const { forest } = this;
     const events = forest.observe(count);
     for (let i = 0; i < count; i++) this.counts[OUTCOMES[forest.outcomes[i]!]!]++;
+    this.noise.countUnsuited(this.counts, this.#entries, count);
     for (let event = 0; event < events; event++) this.#report(event);
     forest.windows?.finish(count);
     this.entities.gather(this.#entries, count);
