@@ -14,7 +14,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { cpus } from 'node:os';
-import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
   BASELINES,
@@ -32,12 +31,7 @@ import {
 } from './event-f1.js';
 import { faultySeries } from './faulty-series.js';
 import { forestDetector, loadForest } from './forest-detector.js';
-import {
-  findCorpora,
-  type LabelledSeries,
-  readLabelledFolder,
-  readNab,
-} from './labelled-series.js';
+import { halfNamed, halfOf, type LabelledSeries, readCorpora } from './labelled-series.js';
 import { checkEnds, checkScorer } from './nab-published.js';
 import { type NabFile, nabScore, PROFILES, type ProfileName, prepareNab } from './nab-score.js';
 import { type Peer, setUpPeers } from './peers/peers.js';
@@ -75,7 +69,7 @@ const KPI_AIMS: typeof NAB_AIMS = [
 
 const seedCount = options.smoke ? 1 : Number(options.seeds);
 assert(Number.isInteger(seedCount) && seedCount > 0, `--seeds is ${options.seeds}`);
-assert([undefined, 'first', 'second'].includes(options.half), `--half is ${options.half}`);
+const half = halfNamed(options.half);
 const cpu = cpus()[0]?.model ?? 'unknown CPU';
 const date = new Date().toISOString().slice(0, 10);
 console.log(`${date}, ${cpu}, Node ${process.version}, ${seedCount} structure seeds`);
@@ -91,23 +85,17 @@ console.log(
 if (!areScorersSound) process.exitCode = 1;
 
 async function judgeCorpora(): Promise<void> {
-  assert(options.data !== undefined, 'Say where the labelled series lie: --data DIR');
-  const { nabFolder, csvFolders } = findCorpora(options.data);
-  assert(
-    nabFolder !== undefined || csvFolders.length > 0,
-    `${options.data} has no labelled series`,
-  );
-  if (nabFolder !== undefined) {
-    const all = readNab(nabFolder);
+  for (const { name, folder, isNab, series } of readCorpora(options.data)) {
+    if (!isNab) {
+      await judgeEvents(name, halfOf(series, half));
+      continue;
+    }
     console.log('\nThe scorer, standard / low FP / low FN:');
-    for (const { line, isSound } of checkScorer(nabFolder, all, all.map(prepareNab))) {
+    for (const { line, isSound } of checkScorer(folder, series, series.map(prepareNab))) {
       console.log(`  ${isSound ? 'same' : 'DIFFERENT'}  ${line}`);
       areScorersSound &&= isSound;
     }
-    await judgeNab(basename(nabFolder), halfOf(all));
-  }
-  for (const folder of csvFolders) {
-    await judgeEvents(basename(folder), halfOf(readLabelledFolder(folder)));
+    await judgeNab(name, halfOf(series, half));
   }
 }
 
@@ -123,11 +111,6 @@ async function smoke(): Promise<void> {
   const [first] = await forestDetector(forestModule, 1).detect(series);
   const digest = createHash('sha256').update(new Uint8Array(first!.scores.buffer)).digest('hex');
   console.log(`scores ${digest.slice(0, 16)}`);
-}
-
-function halfOf(series: readonly LabelledSeries[]): readonly LabelledSeries[] {
-  if (options.half === undefined) return series;
-  return series.filter((_, at) => at % 2 === (options.half === 'first' ? 0 : 1));
 }
 
 async function judgeNab(corpus: string, series: readonly LabelledSeries[]): Promise<void> {

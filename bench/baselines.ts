@@ -4,7 +4,7 @@
 // what a detector is to the benches, and the one way in which alarms are made of the scores of
 // those that make none themselves.
 
-import type { LabelledSeries } from './labelled-series.js';
+import { type LabelledSeries, presentRows } from './labelled-series.js';
 
 export interface Verdicts {
   /** Continuous, one per row; higher is more anomalous. */
@@ -63,7 +63,9 @@ function baseline(
 /** Shows a detector the samples that there are; a row without one has neither score nor alarm. */
 export function withoutMissing(detector: Detector): Detector {
   const detect = async (series: readonly LabelledSeries[]): Promise<Verdicts[]> => {
-    const verdicts = await detector.detect(series.map(presentRows));
+    const verdicts = await detector.detect(
+      series.map((one) => ({ ...presentRows(one), segments: [] })),
+    );
     return verdicts.map(({ scores, alarms, own }, at) => {
       const spread = (column: Float64Array) => spreadRows(column, series[at]!.values);
       return {
@@ -74,12 +76,6 @@ export function withoutMissing(detector: Detector): Detector {
     });
   };
   return { name: detector.name, detect };
-}
-
-function presentRows(series: LabelledSeries): LabelledSeries {
-  const isPresent = (_: number, row: number): boolean => !Number.isNaN(series.values[row]!);
-  const timestampsMs = series.timestampsMs.filter(isPresent);
-  return { name: series.name, timestampsMs, values: series.values.filter(isPresent), segments: [] };
 }
 
 function spreadRows(column: Float64Array, values: Float64Array): Float64Array {

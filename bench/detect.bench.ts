@@ -4,11 +4,9 @@
 // alone; and what each could remove at most while it loses 1 % of the detections. No goal: speed (inference.bench.ts), the
 // forest's own accuracy (accuracy.bench.ts). Labels go to the count only.
 //
-//   node dist/bench/detect.bench.js --data DIR [--model nano ...] [--smoke]
+//   node dist/bench/detect.bench.js --data DIR [--model nano ...] [--half first|second] [--smoke]
 
-import assert from 'node:assert/strict';
 import { cpus } from 'node:os';
-import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Judged, judge } from '../src/deep-check/judge.js';
 import { questionOf } from '../src/deep-check/origins.js';
@@ -22,16 +20,18 @@ import { FORGIVEN_ROWS, UNJUDGED_SHARE } from './event-f1.js';
 import { faultySeries } from './faulty-series.js';
 import { type ForestRun, forestDetector, loadForest } from './forest-detector.js';
 import {
-  findCorpora,
+  halfNamed,
+  halfOf,
   type LabelledSeries,
-  readLabelledFolder,
-  readNab,
+  presentRows,
+  readCorpora,
 } from './labelled-series.js';
 
 const { values: options } = parseArgs({
   options: {
     data: { type: 'string' },
     model: { type: 'string', multiple: true, default: ['nano'] },
+    half: { type: 'string' },
     smoke: { type: 'boolean', default: false },
   },
 });
@@ -54,29 +54,21 @@ interface Opinion {
   judged: Judged | undefined;
 }
 
+const half = halfNamed(options.half);
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 const module = loadForest(new URL('../forest.wasm', import.meta.url));
 console.log(
   `${new Date().toISOString().slice(0, 10)}, ${cpus()[0]?.model}, Node ${process.version}`,
 );
 const report: Record<string, Record<string, object>> = {};
-for (const [name, series] of corpora()) await judgeCorpus(name, series);
+const corpora = options.smoke
+  ? [{ name: 'generated', series: faultySeries(SMOKE_SERIES) }]
+  : readCorpora(options.data);
+for (const { name, series } of corpora) await judgeCorpus(name, halfOf(series, half));
 console.log(JSON.stringify({ bench: 'detect', report }));
 
-function corpora(): [string, readonly LabelledSeries[]][] {
-  if (options.smoke) return [['generated', faultySeries(SMOKE_SERIES)]];
-  assert(options.data !== undefined, 'Say where the labelled series lie: --data DIR');
-  const { nabFolder, csvFolders } = findCorpora(options.data);
-  const found: [string, readonly LabelledSeries[]][] = csvFolders.map((folder) => [
-    basename(folder),
-    readLabelledFolder(folder),
-  ]);
-  if (nabFolder !== undefined) found.push([basename(nabFolder), readNab(nabFolder)]);
-  return found;
-}
-
 async function judgeCorpus(name: string, series: readonly LabelledSeries[]): Promise<void> {
-  const present = series.map(withoutMissing);
+  const present = series.map(presentRows);
   const runs = (await forestDetector(module, 1).detect(present)) as ForestRun[];
   const onsets = present.flatMap((one, index) => onsetsOf(one, index, runs[index] as ForestRun));
   const days = present.reduce((sum, { timestampsMs: t }) => {
@@ -125,23 +117,6 @@ function shuffledModel(): Forecaster {
   const model = loadModel('nano');
   const other = { ...model, bytes: scrambled(model.bytes, 1), parity: [] };
   return new ModelForecaster(other, createNativeRuntime(other, { clock: Date.now }));
-}
-
-function withoutMissing(series: LabelledSeries): LabelledSeries {
-  const kept = [...series.values.keys()].filter((row) => !Number.isNaN(series.values[row]));
-  const rowOf = new Map(kept.map((row, index) => [row, index]));
-  const after = (row: number) => {
-    while (row < series.values.length && !rowOf.has(row)) row++;
-    return rowOf.get(row) ?? kept.length;
-  };
-  return {
-    name: series.name,
-    timestampsMs: Float64Array.from(kept, (row) => series.timestampsMs[row] as number),
-    values: Float64Array.from(kept, (row) => series.values[row] as number),
-    segments: series.segments
-      .map(({ from, to }) => ({ from: after(from), to: after(to) }))
-      .filter(({ from, to }) => from < to),
-  };
 }
 
 function onsetsOf(series: LabelledSeries, index: number, run: ForestRun): Onset[] {

@@ -1,11 +1,12 @@
 // Series with labels, read in place from folders the bench is given: the layout of the Numenta
 // Anomaly Benchmark (data/ and labels/combined_windows.json), and folders of CSV files, gzipped or
 // not, with the columns timestamp, value and label. A row without a value is a missing sample, NaN
-// here: the row counts for the judges, no detector is shown it, and it is never read as 0. Labels go to the judges only; a detector is shown times and values.
+// here: the row counts for the judges, no detector is shown it, and it is never read as 0. Labels
+// go to the judges only; a detector is shown times and values.
 
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 
 /** Rows `from` to `to` - 1. */
@@ -28,6 +29,58 @@ export interface Corpora {
   readonly nabFolder: string | undefined;
   /** Folders of labelled CSV files, by name. */
   readonly csvFolders: readonly string[];
+}
+
+export interface Corpus {
+  readonly name: string;
+  readonly folder: string;
+  /** In NAB's layout; else labelled CSV files. */
+  readonly isNab: boolean;
+  readonly series: readonly LabelledSeries[];
+}
+
+/** Every other series: work on one half leaves the other untouched. */
+export type Half = 'first' | 'second' | undefined;
+
+/** Everything in the folder that a bench was given, NAB first, each read when its turn comes. */
+export function* readCorpora(folder: string | undefined): Generator<Corpus> {
+  assert(folder !== undefined, 'Say where the labelled series lie: --data DIR');
+  const { nabFolder, csvFolders } = findCorpora(folder);
+  assert(nabFolder !== undefined || csvFolders.length > 0, `${folder} has no labelled series`);
+  if (nabFolder !== undefined) {
+    const series = readNab(nabFolder);
+    yield { name: basename(nabFolder), folder: nabFolder, isNab: true, series };
+  }
+  for (const found of csvFolders) {
+    const series = readLabelledFolder(found);
+    yield { name: basename(found), folder: found, isNab: false, series };
+  }
+}
+
+export function halfNamed(name: string | undefined): Half {
+  assert(name === undefined || name === 'first' || name === 'second', `--half is ${name}`);
+  return name;
+}
+
+export function halfOf(series: readonly LabelledSeries[], half: Half): readonly LabelledSeries[] {
+  if (half === undefined) return series;
+  return series.filter((_, at) => at % 2 === (half === 'first' ? 0 : 1));
+}
+
+/** The rows that have a value. A segment keeps those of its rows that are left, one without any is gone. */
+export function presentRows(series: LabelledSeries): LabelledSeries {
+  const isPresent = (_: number, row: number): boolean => !Number.isNaN(series.values[row]!);
+  const timestampsMs = series.timestampsMs.filter(isPresent);
+  const values = series.values.filter(isPresent);
+  // Present rows before each row, and before the end.
+  const before = new Uint32Array(series.values.length + 1);
+  for (let row = 0; row < series.values.length; row++) {
+    before[row + 1] = before[row]! + (isPresent(0, row) ? 1 : 0);
+  }
+  const segments = series.segments
+    .map(({ from, to }) => ({ from: before[from]!, to: before[to]! }))
+    .filter(({ from, to }) => from < to);
+  return { name: series.name, timestampsMs, values, segments };
 }
 
 /** What lies in a folder of data sets, or in a folder that is one. */

@@ -67,6 +67,22 @@ test('of a series the newest waits, and after a check it rests, unless its score
   expect(names(queue.take(32))).toBe('history');
 });
 
+test('onsets of one series that lie further apart than it rests all wait, and each is checked', () => {
+  const queue = admission();
+  for (const [name, minutes] of [
+    ['monday', 0],
+    ['tuesday', 24 * 60],
+    ['tuesday again', 24 * 60 + 0.5],
+    ['sunday before', -24 * 60],
+  ] as const) {
+    queue.offer(check(name, { key: 's', timestampMs: minutes * COOLDOWN_MS }));
+  }
+  expect(shed).toEqual(['tuesday replaced']);
+  expect([queue.length, queue.windows]).toEqual([3, 24]);
+  expect(names(queue.take(32))).toBe('monday tuesday again sunday before');
+  expect([queue.length, queue.windows]).toEqual([0, 0]);
+});
+
 test('when all places are taken the lowest score goes, of equal ones the oldest, or the newcomer', () => {
   const queue = admission({ checksMax: 3 });
   for (const [name, score] of [
@@ -93,6 +109,15 @@ test('what has waited too long is late', () => {
   queue.expire();
   expect(shed).toEqual(['a late']);
   expect(queue.oldestMs()).toBe(2_001);
+  // What all wait for makes nobody late.
+  nowMs = 12_001;
+  queue.excuse(7_000);
+  queue.expire();
+  expect(shed).toEqual(['a late']);
+  expect(queue.oldestMs()).toBe(2_001);
+  nowMs = 15_001;
+  queue.expire();
+  expect(shed).toEqual(['a late', 'b late']);
 });
 
 test('the budget is an average with a burst; one check that is larger than all of it still has its turn', () => {

@@ -159,7 +159,7 @@ test('quietness is a rank among runs of the same length', () => {
   expect(quietness(wild, wild.slice(0, 4))).toBe(1);
 });
 
-test('the context ends before the suspicion, and calibration reaches back from there', () => {
+test('the context ends before the suspicion, and calibration reaches back over the whole window', () => {
   const values = Float64Array.from({ length: 400 }, (_, i) => i);
   const { contexts, futures, guard } = question({ values, suspiciousFrom: 396 });
   expect(guard).toBe(8);
@@ -167,12 +167,19 @@ test('the context ends before the suspicion, and calibration reaches back from t
   expect(contexts[0]?.at(-1)).toBe(387);
   expect([...(futures[0] ?? [])]).toEqual(Array.from({ length: 12 }, (_, i) => 388 + i));
   for (let k = 1; k < 8; k++) {
-    expect(contexts[k]?.at(-1)).toBe(387 - 16 * k);
-    expect(futures[k]?.[0]).toBe(388 - 16 * k);
-    expect(futures[k]?.length).toBe(16);
+    expect(contexts[k]?.at(-1)).toBe(387 - 46 * k);
+    expect(futures[k]?.[0]).toBe(388 - 46 * k);
+    expect(futures[k]?.length).toBe(46);
   }
-  const long = question({ values, suspiciousFrom: 370 });
-  expect(long.futures[1]?.length).toBe(38);
+  const sizes = (length: number, suspiciousFrom: number) => {
+    const asked = question({ values: new Float64Array(length).fill(1), suspiciousFrom });
+    return [asked.contexts.length, asked.futures[1]?.length];
+  };
+  // As far apart as the forecast reaches behind the guard; in a short window close together, and fewer.
+  expect(sizes(600, 599)).toEqual([8, 56]);
+  expect(sizes(140, 139)).toEqual([5, 16]);
+  // A long suspicion is compared with what is as long.
+  expect(sizes(400, 350)).toEqual([5, 58]);
 });
 
 test('a window that is too short, too suspicious or empty is refused with the reason', () => {

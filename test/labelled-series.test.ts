@@ -12,7 +12,11 @@ import { faultySeries } from '../bench/faulty-series.js';
 import { forestDetector } from '../bench/forest-detector.js';
 import {
   findCorpora,
+  halfNamed,
+  halfOf,
   type LabelledSeries,
+  presentRows,
+  readCorpora,
   readLabelledFolder,
   readNab,
 } from '../bench/labelled-series.js';
@@ -83,6 +87,47 @@ test('what a folder of data sets holds is found, and what is neither is left alo
   expect(findCorpora(folder)).toEqual({ nabFolder, csvFolders: [join(folder, 'kpis')] });
   expect(findCorpora(nabFolder)).toEqual({ nabFolder, csvFolders: [] });
   expect(findCorpora(join(folder, 'kpis')).csvFolders).toEqual([join(folder, 'kpis')]);
+});
+
+test('corpora come by their names, NAB first, and halves share no series', () => {
+  const folder = folderWith({ ...NAB, 'kpis/1.csv': 'timestamp,value,label\n1,1,0\n' });
+  const corpora = [...readCorpora(folder)].map(({ name, isNab, series }) => ({
+    ...{ name, isNab },
+    count: series.length,
+  }));
+  expect(corpora).toEqual([
+    { name: 'nab', isNab: true, count: 2 },
+    { name: 'kpis', isNab: false, count: 1 },
+  ]);
+  expect(() => [...readCorpora(undefined)]).toThrow('--data DIR');
+  expect(() => [...readCorpora(join(folder, 'nab', 'data'))]).toThrow('no labelled series');
+  const series = faultySeries(5);
+  const names = (half: string | undefined) =>
+    halfOf(series, halfNamed(half)).map((one) => one.name);
+  expect(names(undefined)).toEqual(series.map((one) => one.name));
+  expect([...names('first'), ...names('second')].sort()).toEqual(names(undefined).sort());
+  expect([names('first').length, names('second').length]).toEqual([3, 2]);
+  expect(() => halfNamed('third')).toThrow('--half is third');
+});
+
+test('of the rows that have a value, segments keep theirs', () => {
+  const { NaN: none } = Number;
+  const { timestampsMs, values, segments } = presentRows({
+    name: 'a',
+    timestampsMs: Float64Array.of(0, 1, 2, 3, 4, 5, 6, 7),
+    values: Float64Array.of(10, none, 12, 13, none, none, 16, 17),
+    segments: [
+      { from: 1, to: 3 },
+      { from: 4, to: 6 },
+      { from: 7, to: 8 },
+    ],
+  });
+  expect([...timestampsMs]).toEqual([0, 2, 3, 6, 7]);
+  expect([...values]).toEqual([10, 12, 13, 16, 17]);
+  expect(segments).toEqual([
+    { from: 1, to: 2 },
+    { from: 4, to: 5 },
+  ]);
 });
 
 test('a missing sample is shown to no detector, and its row has no score', async () => {

@@ -1,7 +1,8 @@
-// Who is checked, and when: checks wait here until a batch takes them. One check of a series waits at a time, the newest;
-// a series that was just checked rests; what is taken stays within a budget of windows per second; every group (tenant and
-// job) has its turn, so that one that flaps does not starve the others; and when all places are taken, or a check has
-// waited too long, it is shed and told so. Everything that is offered is settled exactly once, here or by who took it.
+// Who is checked, and when: checks wait here until a batch takes them. Of a series' onsets within a minute of stream time the
+// newest waits (history may bring several of a series at once, days apart: each is checked); a series that was just checked
+// rests; what is taken stays within a budget of windows per second; every group (tenant and job) has its turn, so that one
+// that flaps does not starve the others; and when all places are taken, or a check has waited too long, it is shed and told
+// so. Everything that is offered is settled exactly once, here or by who took it.
 
 import {
   BUDGET_BURST_SECONDS,
@@ -42,11 +43,15 @@ export class Admission<T extends Waiting> {
   readonly #clock: () => number;
   /** Group → what waits of it; a group whose turn has passed is put at the end. */
   readonly #groups = new Map<string, Place<T>[]>();
-  readonly #waiting = new Map<string, Place<T>>();
+  /** In the order in which they came. */
+  readonly #waiting = new Set<Place<T>>();
+  /** Series → what came last of it and still waits. */
+  readonly #newest = new Map<string, Place<T>>();
   /** Series → its last check; the least recent first. */
   readonly #checked = new Map<string, { timestampMs: number; score: number }>();
   #tokens: number;
   #filledMs: number;
+  #excusedMs = 0;
   #windows = 0;
 
   constructor(settings: AdmissionSettings, clock: () => number) {
@@ -71,8 +76,8 @@ export class Admission<T extends Waiting> {
       check.shed('cooldown');
       return;
     }
-    const same = this.#waiting.get(check.key);
-    if (same !== undefined) this.#shed(same, 'replaced');
+    const same = this.#newest.get(check.key);
+    if (same !== undefined && isSoonAfter(check, same.check)) this.#shed(same, 'replaced');
     if (this.length >= (this.#settings.checksMax ?? CHECKS_WAITING_MAX)) {
       const least = this.#least();
       if (least.check.score >= check.score) {
@@ -81,19 +86,25 @@ export class Admission<T extends Waiting> {
       }
       this.#shed(least, 'queue_full');
     }
-    const place = { check, sinceMs: this.#clock() };
-    this.#waiting.set(check.key, place);
+    const place = { check, sinceMs: this.#clock() - this.#excusedMs };
+    this.#waiting.add(place);
+    this.#newest.set(check.key, place);
     this.#windows += check.windows;
     const group = this.#groups.get(check.group);
     if (group === undefined) this.#groups.set(check.group, [place]);
     else group.push(place);
   }
 
+  /** Time that makes nobody late: what all of them wait for has just been begun. */
+  excuse(ms: number): void {
+    this.#excusedMs += Math.max(0, ms);
+  }
+
   /** Sheds what has waited too long. */
   expire(): void {
-    const now = this.#clock();
+    const now = this.#clock() - this.#excusedMs;
     // In the order in which they came, so that the first that is young enough ends it.
-    for (const place of this.#waiting.values()) {
+    for (const place of this.#waiting) {
       if (now - place.sinceMs <= this.#settings.waitMsMax) return;
       this.#shed(place, 'late');
     }
@@ -125,7 +136,7 @@ export class Admission<T extends Waiting> {
   /** How long the one that came first has waited. */
   oldestMs(): number {
     const first = this.#waiting.values().next().value;
-    return first === undefined ? 0 : this.#clock() - first.sinceMs;
+    return first === undefined ? 0 : this.#clock() - this.#excusedMs - first.sinceMs;
   }
 
   #refill(): void {
@@ -139,7 +150,7 @@ export class Admission<T extends Waiting> {
   #least(): Place<T> {
     // Ties: the oldest, which is met first.
     let least: Place<T> | undefined;
-    for (const place of this.#waiting.values()) {
+    for (const place of this.#waiting) {
       if (least === undefined || place.check.score < least.check.score) least = place;
     }
     return least as Place<T>;
@@ -152,7 +163,8 @@ export class Admission<T extends Waiting> {
 
   #remove(place: Place<T>): void {
     const { key, group: name, windows } = place.check;
-    this.#waiting.delete(key);
+    this.#waiting.delete(place);
+    if (this.#newest.get(key) === place) this.#newest.delete(key);
     this.#windows -= windows;
     const group = this.#groups.get(name) as Place<T>[];
     group.splice(group.indexOf(place), 1);
@@ -171,6 +183,13 @@ export type Checked = Pick<Waiting, 'timestampMs' | 'score'>;
 
 /** So soon after its last check a series is not checked again. */
 export function rests(check: Checked, last: Checked): boolean {
+  return isSoonAfter(check, last) && check.score < 2 * last.score;
+}
+
+function isSoonAfter(
+  check: Pick<Checked, 'timestampMs'>,
+  last: Pick<Checked, 'timestampMs'>,
+): boolean {
   const since = check.timestampMs - last.timestampMs;
-  return since >= 0 && since < COOLDOWN_MS && check.score < 2 * last.score;
+  return since >= 0 && since < COOLDOWN_MS;
 }

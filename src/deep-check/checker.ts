@@ -10,6 +10,7 @@ import { type Candidate, Cause } from '../gen/candidate_pb.js';
 import { Direction, Judgement, type Verdict, VerdictSchema } from '../gen/verdict_pb.js';
 import type { ForecastDesk, ForecastQuestion } from '../inference/forecast-desk.js';
 import type { Forecast, Forecaster } from '../inference/forecaster.js';
+import { Turn } from '../inference/turn.js';
 import { BATCH_MS, SENTENCE_LENGTH_MAX, WINDOW_VALUES_MAX } from '../limits-models.js';
 import { Admission, type ShedReason, type Waiting } from './admission.js';
 import { type Judged, judge } from './judge.js';
@@ -138,10 +139,14 @@ export class Checker implements ForecastDesk {
   }
 
   async #pump(): Promise<void> {
-    const { settings } = this.#parts;
+    const { settings, forecaster, clock } = this.#parts;
     try {
       while (this.#admission.length > 0) {
         await this.#untilDue(settings.batch);
+        // A runtime is opened at the first check of a while, in seconds on a busy machine: that is nobody's turn missed.
+        const askedMs = clock();
+        await forecaster.prepare();
+        this.#admission.excuse(clock() - askedMs);
         this.#admission.expire();
         const batch = this.#admission.take(settings.batch);
         if (batch.length > 0) await this.#run(batch);
@@ -180,9 +185,9 @@ export class Checker implements ForecastDesk {
       return;
     }
     let at = 0;
+    const turn = new Turn();
     for (const { contexts, settle } of batch) {
-      // Others have their turn: a judgement sorts what was usual.
-      await new Promise((turn) => setImmediate(turn));
+      await turn.pass();
       const own = forecasts.slice(at, at + contexts.length);
       at += contexts.length;
       settle(own);

@@ -6,13 +6,16 @@
 //   question   ├───────────────── context ────────────────────┤──── horizon ───┤
 //   calibration├─────────── context ────────────┤── steps ────┤      origins are `steps` apart, the newest ends where the
 //              ├──── context ───┤── steps ────┤                       question's context does
+//
+// They reach back over the whole window: how far off the forecaster was in the last quarter of an hour says less of what is
+// usual than how far off it was all day, and what it knows of 56 steps costs no more than what it knows of 16.
 
 import { ORIGINS_MAX } from '../limits-models.js';
 
 /** Values between the context and the first suspicious one: a slow beginning is not learnt from. */
 const GUARD = 8;
-/** Steps that each calibration origin looks ahead, unless the question needs more. */
-const CALIBRATION_STEPS = 16;
+/** Steps that each calibration origin of a short window looks ahead at least. */
+const CALIBRATION_STEPS_MIN = 16;
 /** Of a calibration's steps at least this share must have been observed. */
 const OBSERVED_SHARE = 0.5;
 
@@ -58,7 +61,9 @@ export function questionOf(window: CheckWindow, limits: Limits): Question | stri
   }
   const contexts = [context];
   const futures = [values.subarray(origin)];
-  const steps = Math.min(limits.horizon, Math.max(CALIBRATION_STEPS, ahead));
+  const apart = Math.floor((origin - limits.observedMin) / ORIGINS_MAX);
+  const spread = Math.min(apart, limits.horizon - guard);
+  const steps = Math.min(limits.horizon, Math.max(CALIBRATION_STEPS_MIN, ahead, spread));
   for (let k = 1; k <= ORIGINS_MAX; k++) {
     const earlier = contextAt(origin - k * steps);
     if (origin - k * steps < 0 || observedIn(earlier) < limits.observedMin) break;

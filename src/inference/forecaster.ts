@@ -9,6 +9,7 @@ import { inputTensors, outputFault, quantilesOf } from './layout.js';
 import { invalid, type Model } from './manifest.js';
 import { type Scale, scaledAll, scaleOf, unscaled } from './scaling.js';
 import type { Runtime } from './tensor.js';
+import { Turn } from './turn.js';
 
 export interface Forecast {
   levels: readonly number[];
@@ -36,9 +37,6 @@ export interface Forecaster {
   close(): Promise<void>;
   readonly failures: number;
 }
-
-/** Scaled before others have their turn: a row takes 50 µs before and after its run. */
-const ROWS_PER_TURN = 8;
 
 export class ModelForecaster implements Forecaster {
   readonly #model: Model;
@@ -109,12 +107,13 @@ export class ModelForecaster implements Forecaster {
     assert(steps <= manifest.horizon.native, `${steps} steps are more than the model forecasts`);
     const scales: Scale[] = [];
     const rows: Float64Array[] = [];
+    const before = new Turn();
     for (const context of contexts) {
       const newest = context.subarray(-manifest.context.max);
       const scale = scaleOf(newest);
       scales.push(scale);
       rows.push(scaledAll(newest, scale, pre));
-      if (rows.length % ROWS_PER_TURN === 0) await turn();
+      await before.pass();
     }
     const output = await this.#runtime.run(inputTensors(manifest, rows));
     const fault = outputFault(manifest, output, rows.length);
@@ -123,13 +122,14 @@ export class ModelForecaster implements Forecaster {
       throw new OperatingError('inference_unavailable', text);
     }
     const forecasts: Forecast[] = [];
+    const after = new Turn();
     for (const [row, scale] of scales.entries()) {
       const quantiles = quantilesOf(manifest, output, { row, steps });
       for (let i = 0; i < quantiles.length; i++) {
         quantiles[i] = unscaled(quantiles[i] as number, scale, pre);
       }
       forecasts.push({ levels, steps, quantiles });
-      if (forecasts.length % ROWS_PER_TURN === 0) await turn();
+      await after.pass();
     }
     return forecasts;
   }
@@ -193,10 +193,6 @@ export async function parityError(model: Model, runtime: Runtime): Promise<numbe
     }
   }
   return worst;
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function sortedSteps(levels: readonly (readonly number[])[]): number[] {
