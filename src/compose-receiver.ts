@@ -1,6 +1,7 @@
 // The receiver's part of the composition root: decoder, replicas, shared families and sources, from settings.
 
 import { addBackfill } from './compose-backfill.js';
+import { shareElections } from './compose-elections.js';
 import { addSources } from './compose-sources.js';
 import type { Settings } from './config.js';
 import type { FamilySharing } from './receiver/family-sharing.js';
@@ -29,12 +30,14 @@ export async function addReceiver(site: Site): Promise<void> {
   let toldAt = 0;
   const replicas = new Replicas((takeover) => {
     state.changed();
+    elections?.changed();
     if (takeover === undefined || clock() - toldAt < TELL_EVERY_MS) return;
     toldAt = clock();
     logger.info(takeover, 'Another replica of a cluster is elected');
   });
   const state = await keepReceiverState({ log, store: storage.own, metrics, replicas });
   site.undo.push(() => state.stop());
+  const elections = await shareElections(site, replicas);
   const decoderOf = ({ ingest }: Settings) => {
     const { clusterLabel, replicaLabel } = ingest;
     const judge = (claim: ReplicaClaim) => replicas.judge(claim);

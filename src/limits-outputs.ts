@@ -41,3 +41,13 @@ export const COMPLAINT_MS = 60_000;
 export const CLOSE_MS_MAX = 25_000;
 /** How often connections that have become idle are looked for then. */
 export const CLOSE_LOOK_MS = 50;
+/** How often receivers read and write who is elected of each pair: a tenth of the lead that takes over, and less. */
+export const ELECTIONS_SHARED_MS = 2_000;
+/** The elected one's newest timestamp is written when it is so much newer: half a write a scrape. */
+export const ELECTION_NEWS_MS = 5_000;
+/** A metric that has to be asked for elsewhere: a broker answers in milliseconds, and a scrape has 10 s for all of them. */
+export const METRIC_MS_MAX = 2_000;
+/** A receiver that starts asks so often, at pauses of a tenth of a second, before it goes by itself. */
+export const ELECTION_START_TRIES = 20;
+/** Of two receivers that write at one time one is refused and looks again; three would have to be unlucky twice. */
+export const ELECTION_TRIES_MAX = 3;

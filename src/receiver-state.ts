@@ -5,6 +5,7 @@
 import type { Log } from './log/log.js';
 import type { Metrics } from './metrics.js';
 import type { Replicas } from './receiver/replicas.js';
+import { soon } from './soon.js';
 import type { StateStore } from './state/state-store.js';
 
 export const REJECTED_KEY = 'receiver/rejected';
@@ -71,15 +72,19 @@ async function startCounters(
     received += count;
   }
   const partitions = Array.from({ length: log.partitions }, (_, partition) => partition);
+  const before = await Promise.all(partitions.map((partition) => loggedIn(log, partition)));
+  for (const samples of before) received += samples;
+  metrics.received.inc(received);
+  /** As last heard: while the log cannot be asked nothing is added to it. */
+  const last = new Map(before.entries());
   const logged = () =>
     Promise.all(
-      partitions.map(async (partition) => ({
-        labels: { partition: String(partition) },
-        value: await loggedIn(log, partition),
-      })),
+      partitions.map(async (partition) => {
+        const value = (await soon(loggedIn(log, partition))) ?? last.get(partition) ?? 0;
+        last.set(partition, value);
+        return { labels: { partition: String(partition) }, value };
+      }),
     );
-  for (const { value } of await logged()) received += value;
-  metrics.received.inc(received);
   metrics.observe(
     'counter',
     {

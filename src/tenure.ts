@@ -59,8 +59,9 @@ export class Tenure {
     const { log, stage } = this.#parts;
     if (this.position === undefined) return undefined;
     try {
-      const { high } = await log.bounds(stage.topic, this.partition);
-      return Math.max(0, high - this.position);
+      const { low, high } = await log.bounds(stage.topic, this.partition);
+      // What retention has deleted is not there to be read.
+      return Math.max(0, high - Math.max(low, this.position));
     } catch (error) {
       // A log that is away: how far behind we are is not known, and asking must not fail.
       if (error instanceof OperatingError && error.retryable) return undefined;
@@ -101,18 +102,28 @@ export class Tenure {
         continue;
       }
       pause = RETRY_MS_MIN;
-      const newer: number | undefined = batch.gap > 0 ? await this.#resume(from) : undefined;
-      if (this.isLost) return;
-      if (newer === undefined && batch.gap > 0) stage.onGap(this.partition, batch.gap);
-      from = newer ?? (await this.#applyAll(subscription, batch));
+      if (batch.gap > 0) {
+        const found = await this.#resume(from);
+        // Nobody knows then whether anything is lost: the state stays where it is, and whoever reads on will ask.
+        if (found === undefined || this.isLost) return;
+        if (found.newer !== undefined) {
+          from = found.newer;
+          continue;
+        }
+        stage.onGap(this.partition, batch.gap);
+      }
+      from = await this.#applyAll(subscription, batch);
     }
   }
 
-  async #resume(from: number): Promise<number | undefined> {
+  /** Undefined when it was given up before there was an answer. */
+  async #resume(from: number): Promise<{ newer: number | undefined } | undefined> {
     const { stage } = this.#parts;
-    const newer = await this.#retrying('resume', async () => stage.resume?.(this.partition, from));
-    if (newer !== undefined) this.position = newer;
-    return newer;
+    const found = await this.#retrying('resume', async () => ({
+      newer: await stage.resume?.(this.partition, from),
+    }));
+    if (found?.newer !== undefined) this.position = found.newer;
+    return found;
   }
 
   /** Undefined when the tenure is over, or the partition stands still. */
@@ -157,10 +168,12 @@ export class Tenure {
     this.#hasCaughtUp = false;
     const restored = await this.#retrying('restore', async () => {
       const from = await stage.restore(this.partition, this.#ending);
-      return { from, high: (await log.bounds(stage.topic, this.partition)).high };
+      return { from, ...(await log.bounds(stage.topic, this.partition)) };
     });
     if (restored === undefined) return undefined;
-    this.#goal = restored.high;
+    const { low, high } = restored;
+    // Of a partition of which everything was deleted nothing is to be read until somebody sends to it again.
+    this.#goal = low < high ? high : 0;
     this.position = restored.from;
     return restored.from;
   }

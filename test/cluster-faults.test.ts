@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { KAFKA_SESSION_MS } from '../src/limits.js';
+import { ELECTIONS_SHARED_MS } from '../src/limits-outputs.js';
 import { type Cluster, type Member, openCluster, openClusterLog, referenceRun } from './cluster.js';
 import {
   ask,
@@ -19,12 +20,13 @@ import {
   statusOf,
   WAIT_MS_MAX,
 } from './cluster-watch.js';
-import { withAdmin } from './kafka-fixture.js';
+import { allow, RIGHTS, withAdmin } from './kafka-fixture.js';
 import { type KafkaPeers, startKafka } from './kafka-peers.js';
 import { endPrograms, eventually, freePort, temporaryDirectory } from './programs.js';
+import { startRedis } from './redis-peers.js';
 import { openSender, writeBody } from './remote-write-sender.js';
 import { selfSigned } from './self-signed.js';
-import { readingOf, runTreeline } from './treeline-process.js';
+import { readingOf, runTreeline, spawnTreeline } from './treeline-process.js';
 
 const PARTITIONS = 4;
 const SERIES_MAX = 4_000;
@@ -102,6 +104,11 @@ test('a broker that dies and comes back costs 503s, and nothing that was acknowl
   expect(unready.text).toMatch(/^log: /m);
   for (const member of cluster.members) {
     expect((await ask(member, '/-/healthy'))?.status).toBe(200);
+    // What the brokers would have to be asked for is left out, or as it was; all else is told.
+    const names = (await member.treeline!.metrics()).map(({ name }) => name);
+    expect(names).toContain('treeline_kafka_troubles_total');
+    const own = member.role === 'receiver' ? 'treeline_samples_logged_total' : 'treeline_series';
+    expect(names).toContain(own);
   }
   await kafka.start(1);
   await moreAnswers(load, 100);
@@ -179,6 +186,48 @@ test('settings and topics that do not fit end the start with one sentence that n
   );
 });
 
+test('a right that is missing for the group alone is named while the process waits for it', {
+  timeout: 120_000,
+}, async () => {
+  const prefix = 'rights';
+  const { groupRead, ...ofTopics } = RIGHTS;
+  const rights = Object.values(ofTopics);
+  await allow(kafka.brokers, prefix, { user: 'treeline', rights });
+  const folder = temporaryDirectory('rights');
+  const [ca, password] = [join(folder, 'ca.pem'), join(folder, 'password')];
+  writeFileSync(ca, tls.cert);
+  writeFileSync(password, 'right\n', { mode: 0o600 });
+  const treeline = await spawnTreeline({
+    dataDir: join(folder, 'data'),
+    args: [
+      ...['--roles', 'scorer', '--log-kind', 'kafka', '--log-prefix', prefix],
+      ...['--log-kafka-brokers', kafka.securedBrokers.join(','), '--log-kafka-replication', '1'],
+      ...['--log-partitions', String(PARTITIONS), '--logging-level', 'warn'],
+      ...['--log-kafka-tls-mode', 'on', '--log-kafka-tls-ca-file', ca],
+      ...['--log-kafka-sasl-mechanism', 'scram-sha-256', '--log-kafka-sasl-username', 'treeline'],
+      ...['--log-kafka-sasl-password-file', password],
+    ],
+  });
+  const readiness = () =>
+    fetch(`${treeline.url}/-/ready`).then(
+      (answer) => answer.text(),
+      () => '',
+    );
+  const text = await eventually('readiness to say it', WAIT_MS_MAX, async () => {
+    const said = await readiness();
+    return said.includes('GROUP_AUTHORIZATION_FAILED') ? said : undefined;
+  });
+  expect(text).toMatch(/^Not ready$/m);
+  expect(text).toMatch(/^log: .*allow the user of log\.kafka\.sasl\.username Read on groups/m);
+  expect(text).toContain('scorer: waiting for its share of the partitions');
+  expect((await fetch(`${treeline.url}/-/healthy`)).status).toBe(200);
+  await allow(kafka.brokers, prefix, { user: 'treeline', rights: [groupRead] });
+  await eventually('it to be ready', WAIT_MS_MAX, async () => {
+    return (await readiness()).startsWith('Ready') || undefined;
+  });
+  expect(await treeline.program.stop('SIGTERM')).toMatchObject({ code: 0 });
+});
+
 test('a record that cannot be read stops its partition alone, or is left out and counted', {
   timeout: 240_000,
 }, async () => {
@@ -241,6 +290,45 @@ test('a record that cannot be read stops its partition alone, or is left out and
   expect(verified.stdout).toMatch(/partition 1: equal/);
   await log.close();
   await cluster.stopAll();
+});
+
+test('scenario 26: two receivers, each of which hears one of a pair of servers, let in the same one', {
+  timeout: 120_000,
+}, async () => {
+  const redis = await startRedis();
+  const cluster = open('pair', ['--ingest-replicas', 'elect', '--redis-address', redis.address]);
+  await cluster.add('receiver', 2);
+  await ready(...cluster.members);
+  const senders = cluster.members.map(({ url }) => openSender(url));
+  /** One scrape, sent by the first or second server to its own receiver. */
+  const scrape = async (replica: 'a' | 'b', seconds: number): Promise<number> => {
+    const labels = { __name__: 'up', __replica__: replica, cluster: 'east', instance: 'i:1' };
+    const body = writeBody([{ labels, points: [[FIRST_MS + 1000 * seconds, 1]] }]);
+    return (await senders[replica === 'a' ? 0 : 1]!.send(body)).status;
+  };
+  expect(await scrape('a', 0)).toBe(204);
+  await eventually('the second receiver to know', WAIT_MS_MAX, async () => {
+    return (await scrape('b', 7)) === 202 || undefined;
+  });
+  expect(await scrape('a', 25)).toBe(204);
+  // The second receiver hears of that by the first one alone, within a round of telling each other.
+  await sleep(3 * ELECTIONS_SHARED_MS);
+  expect(await scrape('b', 45)).toBe(202);
+  // Nothing more comes of the first server: the second is 30 s ahead and takes over, at both.
+  expect(await scrape('b', 57)).toBe(204);
+  await eventually('the first receiver to know', WAIT_MS_MAX, async () => {
+    return (await scrape('a', 60)) === 202 || undefined;
+  });
+  for (const sender of senders) sender.close();
+  for (const { treeline } of cluster.members) {
+    const failures = readingOf(
+      await treeline!.metrics(),
+      'treeline_election_sharing_failures_total',
+    );
+    expect(failures).toBe(0);
+  }
+  await cluster.stopAll();
+  await redis.kill();
 });
 
 test('a scorer frozen for three sessions loses its partitions, comes back, and does no harm', {

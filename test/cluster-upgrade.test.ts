@@ -63,7 +63,7 @@ afterAll(async () => {
   await endPrograms();
 });
 
-test('another engine takes partitions over, and gives them back, without learning anew', {
+test('another engine takes partitions over, and gives them back, without learning anew (scenario 25)', {
   timeout: 240_000,
 }, async () => {
   expect(other.engineId).not.toBe(ours.engineId);

@@ -73,13 +73,14 @@ test('whoever is killed, nothing acknowledged is lost and nothing is scored othe
   // One scorer leaves in order and does not come back.
   await cluster.stop(cluster.members.at(-1)!);
   await sleep(3_000);
+  // Spikes begin after 300: there must be some to find, however slow the machine is.
+  await eventually('enough steps', 120_000, async () => load.steps() > 400 || undefined);
   await load.stop();
   console.log(
     `seed ${SEED}: ${load.answers()} bodies in ${load.steps()} steps, ${load.retries()} sent again, ` +
       `longest wait ${load.longestMs().toFixed(0)} ms`,
   );
   expect(load.retries()).toBeGreaterThan(0);
-  expect(load.steps()).toBeGreaterThan(400);
   const rows = await cluster.atRest();
   const log = await openLog('kills');
   try {

@@ -466,9 +466,9 @@ test('a member cut off from the group alone loses its partitions to the others, 
   });
   try {
     await cutOff.subscribe('samples', books(owned[0]), 'scorer');
-    await expect.poll(() => owned[0].size).toBe(PARTITIONS);
+    await expect.poll(() => owned[0].size, { timeout: 20_000 }).toBe(PARTITIONS);
     await other.subscribe('samples', books(owned[1]), 'scorer');
-    await expect.poll(() => owned.map(({ size }) => size)).toEqual([3, 3]);
+    await expect.poll(() => owned.map(({ size }) => size), { timeout: 20_000 }).toEqual([3, 3]);
     const ofGroup: number[] = [API.heartbeat, API.joinGroup, API.syncGroup, API.findCoordinator];
     rule(({ way, api }: Frame) =>
       way === 'request' && ofGroup.includes(api) ? 'swallow' : undefined,

@@ -12,7 +12,17 @@ import { type KafkaLogSettings, openKafkaLog } from '../src/log/kafka-log.js';
 import { logInForce, readLogRecords, writeLogRecord } from '../src/log/kafka-log-record.js';
 import { topicName } from '../src/log/kafka-topics.js';
 import { TOPICS, type Topic } from '../src/log/log.js';
-import { clock, kafkaSettings, open, silent, valuesOf, withAdmin } from './kafka-fixture.js';
+import {
+  allow,
+  clock,
+  joined,
+  kafkaSettings,
+  open,
+  RIGHTS,
+  silent,
+  valuesOf,
+  withAdmin,
+} from './kafka-fixture.js';
 import { type KafkaPeers, startKafka } from './kafka-peers.js';
 import { endPrograms, temporaryDirectory } from './programs.js';
 import { selfSigned } from './self-signed.js';
@@ -141,7 +151,7 @@ test('partitions that somebody adds are not used, and their number is said (scen
   const assigned: number[] = [];
   const reader = { onAssigned: (one: number) => void assigned.push(one), onLost() {} };
   const subscription = await later.subscribe('samples', reader, 'scorer');
-  await expect.poll(() => assigned.toSorted()).toEqual([0, 1, 2]);
+  await expect.poll(() => assigned.toSorted(), { timeout: 20_000 }).toEqual([0, 1, 2]);
   for (const partition of [0, 1, 2]) {
     expect(await log.append('samples', partition, bytes('a'), 1)).toBe(0);
     expect((await subscription.read(partition, 0, 1, forever)).next).toBe(1);
@@ -201,6 +211,7 @@ test('topics made by other hands are taken, and the log is named in them', async
   const { prefix } = settings;
   await withAdmin(kafka.brokers, (admin) =>
     admin.createTopics({
+      waitForLeaders: false, // its own waiting may reject although the topics are there
       topics: (['samples', 'candidates', 'verdicts', 'control'] as const).map((topic) => ({
         topic: topicName(prefix, topic),
         numPartitions: 3,
@@ -249,23 +260,6 @@ test('which log is in force follows from the order of the records alone', () => 
 });
 
 test('TLS and every SASL mechanism open a log; who we are decides what we may', async () => {
-  const admin = async (user: string, prefix: string) => {
-    await withAdmin(kafka.brokers, (anonymous) =>
-      anonymous.createAcls({
-        acl: ([2, 3] as const).flatMap((resourceType) =>
-          (resourceType === 2 ? [3, 4, 5, 8, 10] : [3]).map((operation) => ({
-            resourceType: resourceType as number,
-            resourceName: `${prefix}.`,
-            resourcePatternType: 4,
-            principal: `User:${user}`,
-            host: '*',
-            operation,
-            permissionType: 3,
-          })),
-        ),
-      }),
-    );
-  };
   const connectionOf = (
     mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512',
     username: string,
@@ -280,10 +274,10 @@ test('TLS and every SASL mechanism open a log; who we are decides what we may', 
   });
   for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512'] as const) {
     const settings = kafkaSettings(kafka.brokers);
-    await admin('entitled', settings.prefix);
+    await allow(kafka.brokers, settings.prefix, { user: 'entitled' });
     const log = await open({ ...settings, connection: connectionOf(mechanism, 'entitled') });
     expect(await log.append('samples', 0, bytes('a'), 1)).toBe(0);
-    const subscription = await log.subscribe('samples', nobody, 'scorer');
+    const subscription = await joined(log, 'scorer');
     expect((await subscription.read(0, 0, 1, forever)).next).toBe(1);
     await log.close();
     const stranger = { ...settings, connection: connectionOf(mechanism, 'stranger') };
@@ -305,6 +299,25 @@ test('TLS and every SASL mechanism open a log; who we are decides what we may', 
     'log_denied',
     /TLS failed.*log\.kafka\.tls\.caFile/,
   );
+});
+
+test('a right to write that is missing is named at the append, and the next one goes on when it is given', async () => {
+  const settings = kafkaSettings(kafka.brokers);
+  await (await open(settings)).close();
+  const { topicWrite, topicCreate: _, ...some } = RIGHTS;
+  await allow(kafka.brokers, settings.prefix, { user: 'entitled', rights: Object.values(some) });
+  const sasl = { mechanism: 'plain', username: 'entitled', password: 'one secret' } as const;
+  const connection = { brokers: kafka.securedBrokers, tls: { ca: tls.cert }, sasl };
+  const log = await open({ ...settings, connection });
+  const appended = log.append('samples', 0, bytes('a'), 1);
+  await expect(appended).rejects.toMatchObject({ code: 'log_denied', retryable: false });
+  await expect(appended).rejects.toThrow(/TOPIC_AUTHORIZATION_FAILED.*Write/);
+  expect(log.unready()).toMatch(/an ACL is missing/);
+  await allow(kafka.brokers, settings.prefix, { user: 'entitled', rights: [topicWrite] });
+  const again = () => log.append('samples', 0, bytes('b'), 1).catch(() => -1);
+  await expect.poll(again, { timeout: 20_000 }).toBe(0);
+  expect(log.unready()).toBeUndefined();
+  await log.close();
 });
 
 test('more copies than brokers are refused with the setting', async () => {
@@ -394,7 +407,7 @@ test('while no broker is there the log waits, says so once a minute, and opens w
   expect(await log.append('samples', 0, bytes('a'), 1)).toBe(0);
   expect(log.unready()).toBeUndefined();
   // Away once more, under a log that is open: it says so, and mends itself.
-  const subscription = await log.subscribe('samples', nobody, 'scorer');
+  const subscription = await joined(log, 'scorer');
   const reading = subscription.read(0, 1, 1, forever);
   await kafka.kill(id);
   await expect(log.append('samples', 0, bytes('b'), 1)).rejects.toMatchObject({

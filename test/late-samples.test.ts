@@ -46,7 +46,7 @@ function states(records: readonly Uint8Array[]): { views: object[]; counts: obje
   return { views, counts: { ...partition.counts } };
 }
 
-test('late samples, repetitions and contradictions leave every series as it was', () => {
+test('late samples, repetitions and contradictions leave every series as it was (scenario 27)', () => {
   const random = randomOf(11);
   const history = Array.from({ length: SAMPLES }, (_, i): Point[] =>
     SERIES.map(

@@ -246,3 +246,42 @@ test('TLS and a password: let in with them, refused without, told so in a senten
   expect(distrust).toMatch(/^Redis does not answer: /);
   await untrusting.close();
 });
+
+test('scenario 29: a Redis that is full, or has become a replica, is waited for: it serves reads, and writes when it can', async () => {
+  const server = await startRedis();
+  const client = await connected(server);
+  const store = openRedisStore(client, newPrefix());
+  await store.put('before', Buffer.from('1'));
+  const refuses = async (words: RegExp) => {
+    const refused = store.put('during', Buffer.from('2'));
+    await expect(refused).rejects.toMatchObject({ code: 'store_unavailable', retryable: true });
+    await expect(refused).rejects.toThrow(words);
+    // The client looks anew for a master meanwhile, and has no connection for a moment.
+    await eventually('a read', 20_000, async () => {
+      const text = await textOf(store, 'before').catch(() => undefined);
+      return text === '1' ? true : undefined;
+    });
+  };
+  const takes = (key: string) =>
+    eventually('a write', 20_000, async () => {
+      const isDone = await store.put(key, Buffer.from('3')).then(
+        () => true,
+        () => undefined,
+      );
+      return isDone && (await textOf(store, key)) === '3' ? true : undefined;
+    });
+  await client.command('CONFIG', 'SET', 'maxmemory', '1');
+  await refuses(/maxmemory/);
+  await client.command('CONFIG', 'SET', 'maxmemory', '0');
+  await takes('room again');
+  // As an old master after a failover: of a server that nobody can reach.
+  await client.command('REPLICAOF', '127.0.0.1', '1');
+  await refuses(/read.?only/i);
+  await eventually('it to be told', 20_000, async () =>
+    client.command('REPLICAOF', 'NO', 'ONE').then(
+      () => true,
+      () => undefined,
+    ),
+  );
+  await takes('master again');
+});

@@ -89,6 +89,7 @@ function scorerOn(
     poison?: 'stop' | 'quarantine';
     checkpointMs?: number;
     createForest?: (seriesMax: number) => WasmForest;
+    store?: MemoryStore;
   } = {},
 ) {
   const { entries = new Map<string, Versioned>(), checkpointMs = 3_600_000 } = options;
@@ -98,7 +99,8 @@ function scorerOn(
   const metrics = createMetrics('0');
   const planted = (seriesMax: number) => new WasmForest(module, { seriesMax, seed: 1 });
   const scorer = new Scorer({
-    ...{ log, metrics, logger, store: new MemoryStore(entries), clock: Date.now },
+    ...{ log, metrics, logger, clock: Date.now },
+    store: options.store ?? new MemoryStore(entries),
     // Nobody waits out the seconds in which brokers may disagree.
     pace: { ...REAL_PACE, sleep: () => REAL_PACE.turn() },
     createForest: options.createForest ?? planted,
@@ -398,6 +400,62 @@ test('scenario 19: records deleted below a checkpoint are a counted gap, and the
   const gap = await metricOf(metrics, 'treeline_log_gap_records_total{');
   expect(gap).toEqual(['treeline_log_gap_records_total{topic="samples",partition="0"} 50']);
   expect(said).toContain('Retention deleted records before they were scored');
+  await scorer.stop();
+});
+
+/** What it holds when a call comes is up to the test. */
+class ChangingStore extends MemoryStore {
+  before: (call: 'get' | 'list', key: string) => void = () => {};
+
+  override get(key: string): Promise<Uint8Array | undefined> {
+    this.before('get', key);
+    return super.get(key);
+  }
+
+  override list(prefix: string): Promise<string[]> {
+    this.before('list', prefix);
+    return super.list(prefix);
+  }
+}
+
+test('scenario 19: checkpoints that another owner replaces while they are read are looked for again, and no record is lost', async () => {
+  const records = history();
+  const log = await filled(records);
+  const lane = log.remains.lanes.get('samples/0') as { records: Uint8Array[] };
+  const saved = new Map<number, Map<string, Versioned>>();
+  const entries = new Map<string, Versioned>();
+  for (const until of [100, 150, 190, 220, 240]) {
+    lane.records = records.slice(0, until);
+    const owner = scorerOn(log, { entries });
+    await owner.scorer.start();
+    log.assign(0);
+    await untilRead(owner.scorer);
+    await owner.scorer.stop();
+    saved.set(until, new Map(entries));
+  }
+  log.deleteBelow('samples', 0, 200);
+  const shown = new Map(saved.get(150));
+  const show = (until: number) => {
+    shown.clear();
+    for (const [key, entry] of saved.get(until) ?? []) shown.set(key, entry);
+  };
+  const store = new ChangingStore(shown);
+  const keyOf = (offset: number) => `checkpoint/000/${String(offset).padStart(16, '0')}/manifest`;
+  let isRestored = false;
+  store.before = (call, key) => {
+    // It restores from 150. Then 190 is there, as it looks for what another has saved, and two more while it reads that.
+    if (call === 'get' && key === keyOf(150)) isRestored = true;
+    else if (call === 'list' && isRestored && shown.has(keyOf(100))) show(190);
+    else if (call === 'get' && key === keyOf(190)) show(240);
+  };
+  const { scorer, metrics, said } = scorerOn(log, { store });
+  await scorer.start();
+  log.assign(0);
+  const [row] = await untilRead(scorer);
+  expect(row?.stateHash).toBe(hashOf(records, log));
+  expect(await metricOf(metrics, 'treeline_log_gap_records_total{')).toEqual([]);
+  expect(said).toContain('Cannot resume now; trying again');
+  expect([...shown.keys()].filter((key) => key.endsWith('/manifest'))).toContain(keyOf(220));
   await scorer.stop();
 });
 

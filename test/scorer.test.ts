@@ -5,10 +5,12 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
 import { Anomalies } from '../src/api/anomalies.js';
 import { CandidateSchema } from '../src/gen/candidate_pb.js';
+import type { Checkpoint } from '../src/gen/checkpoint_pb.js';
 import { MetricType, SampleBlockSchema } from '../src/gen/sample_block_pb.js';
 import type { Logger } from '../src/http-server.js';
 import { SERIES_IDLE_MS } from '../src/limits.js';
 import { createMetrics } from '../src/metrics.js';
+import { decodeManifest } from '../src/scorer/checkpoint-manifest.js';
 import { Partition } from '../src/scorer/partition.js';
 import { Scorer } from '../src/scorer/scorer.js';
 import type { PartitionStatus } from '../src/scorer/scorer-parts.js';
@@ -201,7 +203,7 @@ test('killed with an old checkpoint it replays, and repeats its candidates harml
   expect(new Set(view.ordered('').map(({ id }) => id)).size).toBe(view.count);
 });
 
-test('a damaged checkpoint is passed over for the one before it', async () => {
+test('scenario 4: a checkpoint damaged in a chunk or in its manifest is passed over for the one before it', async () => {
   const records = history();
   const log = await filledLog(records.slice(0, 200));
   const entries = new Map<string, Versioned>();
@@ -213,15 +215,42 @@ test('a damaged checkpoint is passed over for the one before it', async () => {
     await scorer.stop();
   }
   const want = await uninterrupted(log);
-  const chunk = [...entries.keys()].find((key) => key.includes(`/${'400'.padStart(16, '0')}/0`));
-  const damaged = entries.get(chunk as string);
-  (damaged as Versioned).value[100]! ^= 1;
-  const { scorer, errors } = scorerOn(log, entries);
+  const ok = async (part: string) => {
+    const copies = [...entries].map(
+      ([key, { value, version }]) => [key, { value: Uint8Array.from(value), version }] as const,
+    );
+    const remains = new Map<string, Versioned>(copies);
+    const key = `checkpoint/000/${'400'.padStart(16, '0')}/${part}`;
+    (remains.get(key) as Versioned).value[100]! ^= 1;
+    const { scorer, errors } = scorerOn(log, remains);
+    await scorer.start();
+    const got = await untilRead(scorer);
+    await scorer.stop();
+    expect([part, ...errors]).toEqual([part, 'A checkpoint cannot be used; trying an older one']);
+    expect([part, got.stateHash]).toEqual([part, want.stateHash]);
+  };
+  await ok('000000');
+  await ok('manifest');
+});
+
+test('scenario 4: a manifest is read as it was written or not at all, whichever bit of it is wrong', async () => {
+  const log = await filledLog(history().slice(0, 50));
+  const entries = new Map<string, Versioned>();
+  const { scorer } = scorerOn(log, entries);
   await scorer.start();
-  const got = await untilRead(scorer);
+  await untilRead(scorer);
   await scorer.stop();
-  expect(errors).toContain('A checkpoint cannot be used; trying an older one');
-  expect(got.stateHash).toBe(want.stateHash);
+  const key = [...entries.keys()].find((one) => one.endsWith('/manifest')) as string;
+  const bytes = (entries.get(key) as Versioned).value;
+  const sound = decodeManifest(bytes) as Checkpoint;
+  expect(sound.offset).toBe(50n);
+  for (let bit = 0; bit < 8 * bytes.length; bit++) {
+    const damaged = Uint8Array.from(bytes);
+    damaged[bit >> 3]! ^= 1 << (bit & 7);
+    expect([bit, decodeManifest(damaged)]).toEqual([bit, undefined]);
+  }
+  // One of an older program has no checksum.
+  expect(decodeManifest(bytes.subarray(6))).toEqual({ ...sound, checksum: 0 });
 });
 
 test('a checkpoint of another log is not taken', async () => {

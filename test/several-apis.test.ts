@@ -300,7 +300,7 @@ test('while Redis is away everything is folded and shown, and later stored, deci
   expect(await store.list('notice/')).toEqual([`notice/${anomalyId(fault)}.`]);
 });
 
-test('a Redis that has lost everything is filled again by the one that holds the lease', {
+test('a Redis that has lost everything is filled again by the one that holds the lease (scenario 30)', {
   timeout: 90_000,
 }, async () => {
   const { open, redis, sent } = await world({ forgets: true });

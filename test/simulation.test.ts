@@ -84,7 +84,7 @@ async function ok(family: string, wanted: Record<string, number>): Promise<void>
 }
 
 test(
-  'scenarios 1, 2, 7, 8, 9, 22: killed at any instant and at every named place, with retries, repeats and lost answers, nothing is lost and nothing counts twice',
+  'scenarios 1, 2, 7, 8, 9: killed at any instant and at every named place, with retries, repeats and lost answers, nothing is lost and nothing counts twice',
   async () => {
     await ok('killed', {
       'killed at any instant': 300,
@@ -140,6 +140,19 @@ test(
   },
   MINUTES_5,
 );
+
+/** Lives that once ended otherwise than they had to: what went wrong in them. */
+const ONCE_FAILED: [family: string, seed: number][] = [
+  // A stop in the middle of looking for what another owner had saved counted records as lost.
+  ['moved', 1_000_332],
+  // Of an earlier version, with a record that nobody can read and retention; its life is another one now.
+  ['everything', 2_000_279],
+];
+
+test('seeds that once failed', async () => {
+  if (ONE_SEED !== undefined) return;
+  for (const [family, seed] of ONCE_FAILED) await live(family, seed);
+});
 
 test('the same seed is the same life', async () => {
   if (ONE_SEED !== undefined) return;

@@ -288,6 +288,36 @@ test('scenario 19: a gap is a loss only when nobody else has saved what is behin
   await saved.running.stop();
 });
 
+test('a stop before it is known what another has saved counts nothing as lost, and saves the state as it was', async () => {
+  const { log, stage, running } = await open(['a', 'b', 'c', 'd']);
+  log.deleteBelow('samples', 0, 2);
+  stage.resuming = async () => {
+    throw away('look');
+  };
+  log.assignment.onAssigned(0);
+  await settled();
+  await running.stop();
+  expect(new Set(stage.notes)).toEqual(new Set(['restore 0', 'resume 0 0', 'leave']));
+});
+
+test('a partition of which everything was deleted has nothing to catch up with; what was lost is told with the next record', async () => {
+  const { log, stage, running } = await open(['a', 'b', 'c']);
+  log.deleteBelow('samples', 0, 3);
+  stage.restoring = async () => 1;
+  log.assignment.onAssigned(0);
+  await settled();
+  expect([running.hasCaughtUp(0), await running.lag(0), stage.notes]).toEqual([
+    true,
+    0,
+    ['restore 0'],
+  ]);
+  await log.append('samples', 0, Buffer.from('d'), 1);
+  await settled();
+  expect(stage.notes.slice(1)).toEqual(['resume 0 1', 'gap 0 2', 'apply 0 d', 'settle 0 4']);
+  expect([running.hasCaughtUp(0), await running.lag(0)]).toEqual([true, 0]);
+  await running.stop();
+});
+
 test('scenario 35: a record that cannot be read stops its partition, and no other', async () => {
   const { log, stage, running } = await open(['a', 'b', 'poison', 'c']);
   await log.append('samples', 1, Buffer.from('d'), 1);

@@ -179,7 +179,7 @@ export class KafkaLog implements Log {
       },
     });
     this.#subscriptions.add(subscription);
-    await subscription.joined;
+    // Whoever waited here for the group to answer could not say meanwhile what it waits for.
     return {
       read: (partition, from, bytesMax, signal) =>
         subscription.read(partition, from, bytesMax, signal),

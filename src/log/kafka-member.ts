@@ -12,7 +12,7 @@ import { COMMIT_INTERVAL_MS, RETRY_MS_MAX, RETRY_MS_MIN } from '../limits.js';
 import { kafkaAssigner } from './kafka-assigner.js';
 import type { KafkaClient, KafkaConsumer } from './kafka-client.js';
 import type { KafkaCounters } from './kafka-counters.js';
-import { kafkaError } from './kafka-errors.js';
+import { kafkaComplaint, kafkaError } from './kafka-errors.js';
 
 export interface MemberParts {
   client: KafkaClient;
@@ -127,10 +127,36 @@ export class KafkaMember {
     // A broker that does not answer must not keep a failed member from being started anew.
     const gone = sleep(CLOSE_MS_MAX, undefined, { ref: false });
     this.#starting = Promise.all([
-      Promise.race([disconnect(consumer), gone]),
+      Promise.race([Promise.all([disconnect(consumer), this.#explain(cause)]), gone]),
       // It keeps the process alive: while a role starts there may be nothing else that does.
       sleep(pauseMs, undefined, { signal: this.#ending.signal }).catch(() => {}), // closing
     ]).then(() => (this.#ending.signal.aborted ? undefined : this.#run()));
+  }
+
+  /**
+   * kafkajs asks every broker for the coordinator and keeps their reasons to itself. Any of them says whether it is that we
+   * may not know.
+   */
+  async #explain(cause: unknown): Promise<void> {
+    if (kafkaComplaint(cause).name !== 'KafkaJSGroupCoordinatorNotFound') return;
+    const { client, group, onTrouble } = this.#parts;
+    const cluster = client.cluster();
+    try {
+      await cluster.connect();
+      await cluster.refreshMetadata();
+      const [nodeId] = cluster.getNodeIds();
+      if (nodeId === undefined) return;
+      const broker = await cluster.findBroker({ nodeId: String(nodeId) });
+      await broker.describeGroups({ groupIds: [group] });
+    } catch (error) {
+      // That the group is another broker's, or that this one is away too, says nothing new.
+      if (kafkaComplaint(error).type !== 'GROUP_AUTHORIZATION_FAILED') return;
+      if (this.#consumer === undefined && !this.#ending.signal.aborted) {
+        onTrouble(kafkaError(error, `take part in the consumer group ${group}`), error);
+      }
+    } finally {
+      await disconnect(cluster);
+    }
   }
 
   async #flush(): Promise<void> {
@@ -152,9 +178,9 @@ export class KafkaMember {
   }
 }
 
-async function disconnect(consumer: KafkaConsumer | undefined): Promise<void> {
+async function disconnect(client: Pick<KafkaConsumer, 'disconnect'> | undefined): Promise<void> {
   try {
-    await consumer?.disconnect();
+    await client?.disconnect();
   } catch {
     // The connection broke while it was closed: it is gone all the same.
   }

@@ -65,10 +65,6 @@ export class KafkaSubscription implements Subscription {
   readonly #troubles = new Map<'fetch' | 'group', OperatingError>();
   #bytes = 0;
   #isTelling = false;
-  #hasJoined: () => void = () => {};
-  readonly #joined = new Promise<void>((resolve) => {
-    this.#hasJoined = resolve;
-  });
 
   constructor(parts: SubscriptionParts) {
     this.#parts = parts;
@@ -95,11 +91,6 @@ export class KafkaSubscription implements Subscription {
   /** Why records do not come just now. */
   get trouble(): OperatingError | undefined {
     return this.#troubles.get('group') ?? this.#troubles.get('fetch');
-  }
-
-  /** Resolves when the group has said which partitions are here, for the first time. */
-  get joined(): Promise<void> {
-    return this.#joined;
   }
 
   async read(
@@ -149,7 +140,6 @@ export class KafkaSubscription implements Subscription {
   /** Closes; reads that wait, and those to come, reject with this. */
   async end(reason: OperatingError): Promise<void> {
     this.#closing.abort(reason);
-    this.#hasJoined();
     for (const lane of this.#lanes.values()) lane.read?.reject(reason);
     await Promise.all([this.#member?.close(), this.#fetcher.close()]);
   }
@@ -293,7 +283,6 @@ export class KafkaSubscription implements Subscription {
     for (const partition of partitions) {
       if (!this.#lanes.has(partition)) this.#lanes.set(partition, new ReaderLane(partition));
     }
-    this.#hasJoined();
     // In a turn of its own: the first time the role has the subscription in its hands by then, and what it throws ends the
     // process, as it should, instead of being taken for a failure of the group.
     if (this.#isTelling) return;

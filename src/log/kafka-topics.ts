@@ -236,6 +236,17 @@ async function partitionsOf(admin: KafkaAdmin, name: string) {
   }
 }
 
+/** Of a topic that is there. Another process may just have created it, and the broker asked not have heard of it yet. */
+export async function countPartitions(admin: KafkaAdmin, name: string): Promise<number> {
+  for (const until = performance.now() + LEADERS_MS_MAX; ; await sleep(POLL_MS)) {
+    const { length } = await partitionsOf(admin, name);
+    if (length > 0) return length;
+    if (performance.now() > until) {
+      throw new OperatingError('log_unavailable', `The brokers do not know the topic ${name}`);
+    }
+  }
+}
+
 /** Refuses what would lose or reorder samples. */
 async function check(
   admin: KafkaAdmin,
@@ -244,7 +255,7 @@ async function check(
   logger: Logger,
 ): Promise<void> {
   const name = topicName(settings.prefix, topic);
-  const count = (await partitionsOf(admin, name)).length;
+  const count = await countPartitions(admin, name);
   if (count < settings.partitions) {
     throw new OperatingError(
       'log_other',

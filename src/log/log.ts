@@ -86,7 +86,7 @@ export interface Log {
   bounds(topic: Topic, partition: number): Promise<Bounds>;
   /**
    * With a `group` the partitions are shared out among all subscribers that name it, in whatever
-   * process; without one, and on a log that only one process can open, all of them are this
+   * process, as soon as they can be: it is not waited for. Without one, and on a log that only one process can open, all of them are this
    * subscriber's.
    */
   subscribe(topic: Topic, assignment: Assignment, group?: string): Promise<Subscription>;

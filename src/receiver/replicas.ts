@@ -11,7 +11,7 @@ import {
 } from '../limits.js';
 import type { ReplicaClaim } from './wasm-decoder.js';
 
-interface Elected {
+export interface Elected {
   tenant: string;
   cluster: string;
   replica: string;
@@ -54,7 +54,7 @@ export class Replicas {
     const { newestMs = Number.NEGATIVE_INFINITY } = claim;
     const stepMs = newestMs - elected.newestMs;
     if (claim.replica !== elected.replica) {
-      if (stepMs <= Math.max(REPLICA_TAKEOVER_MS, elected.rhythmMs)) return false;
+      if (!isTakeover(elected, stepMs)) return false;
       return this.#takeOver(elected, claim.replica, newestMs);
     }
     if (stepMs <= 0) return true;
@@ -70,6 +70,13 @@ export class Replicas {
   /** What `save` returned; only before the first request. */
   restore(saved: readonly Elected[]): void {
     for (const elected of saved) this.#elected.set(keyOf(elected), { ...elected });
+  }
+
+  /** What another receiver knows of a cluster, in place of what is known here. */
+  adopt(elected: Elected): void {
+    const key = keyOf(elected);
+    if (!this.#elected.has(key) && this.#elected.size >= REPLICA_CLUSTERS_MAX) return;
+    this.#elected.set(key, { ...elected });
   }
 
   #elect(key: string, claim: ReplicaClaim): boolean {
@@ -113,6 +120,11 @@ export class Replicas {
     }
     return false;
   }
+}
+
+/** Does a lead of another replica make it the elected one? */
+export function isTakeover({ rhythmMs }: Elected, leadMs: number): boolean {
+  return leadMs > Math.max(REPLICA_TAKEOVER_MS, rhythmMs);
 }
 
 /** A step that is longer than any rhythm was an outage, and says nothing of it. */

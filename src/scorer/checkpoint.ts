@@ -9,12 +9,13 @@
 import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { OperatingError } from '../errors.js';
 import { type Checkpoint, CheckpointSchema } from '../gen/checkpoint_pb.js';
 import type { Logger } from '../http-server.js';
 import { CHECKPOINTS_KEPT, CHUNK_BYTES } from '../limits.js';
 import type { StateStore } from '../state/state-store.js';
+import { decodeManifest, encodeManifest } from './checkpoint-manifest.js';
 import { encodeDictionary, readDictionary } from './dictionary.js';
 import { OUTCOMES, type Partition } from './partition.js';
 
@@ -174,7 +175,7 @@ export async function writeChunks(
     });
   }
   manifest.stateHash = stateHash(snapshot);
-  return () => store.put(prefix + MANIFEST, toBinary(CheckpointSchema, manifest));
+  return () => store.put(prefix + MANIFEST, encodeManifest(manifest));
 }
 
 export async function deleteCheckpoint(
@@ -218,6 +219,8 @@ export async function listCheckpoints(
     .sort((a, b) => b - a);
 }
 
+const UNUSABLE = 'A checkpoint cannot be used; trying an older one';
+
 /**
  * Puts the newest sound checkpoint not beyond `high` into `partition`, which must be empty. Resolves with its manifest;
  * undefined when there is none, and the log has to be read from its beginning. A damaged one is named and passed over.
@@ -234,8 +237,12 @@ export async function restoreCheckpoint(
       logger.warn(where, 'A checkpoint lies beyond the end of the log; it is passed over');
       continue;
     }
-    const manifest = await readManifest(store, lineage.partition, offset, reading);
+    const manifest = await findManifest(store, lineage.partition, offset, reading);
     if (manifest === undefined) continue;
+    if (manifest === 'damaged') {
+      logger.error({ ...where, problem: 'damaged' }, UNUSABLE);
+      continue;
+    }
     if (
       manifest.version > CHECKPOINT_VERSION ||
       manifest.recordFormat > partition.forest.recordFormat
@@ -249,10 +256,7 @@ export async function restoreCheckpoint(
     const problem = unfit(manifest, partition, lineage);
     const whole = problem === undefined ? await readChunks(store, manifest) : undefined;
     if (whole === undefined) {
-      logger.error(
-        { ...where, problem: problem ?? 'damaged' },
-        'A checkpoint cannot be used; trying an older one',
-      );
+      logger.error({ ...where, problem: problem ?? 'damaged' }, UNUSABLE);
       continue;
     }
     fill(partition, manifest, whole);
@@ -266,14 +270,25 @@ export function isOfNothing({ offset, historyNext, controlNext, entryEnd }: Chec
   return offset + historyNext + controlNext === 0n && entryEnd === 0;
 }
 
+/** Undefined when there is none, or none that can be believed. */
 export async function readManifest(
   store: StateStore,
   partition: number,
   offset: number,
   reading: Reading = 'samples',
 ): Promise<Checkpoint | undefined> {
+  const found = await findManifest(store, partition, offset, reading);
+  return found === 'damaged' ? undefined : found;
+}
+
+async function findManifest(
+  store: StateStore,
+  partition: number,
+  offset: number,
+  reading: Reading,
+): Promise<Checkpoint | 'damaged' | undefined> {
   const bytes = await store.get(partitionPrefix(partition, reading) + pad(offset, 16) + MANIFEST);
-  return bytes === undefined ? undefined : fromBinary(CheckpointSchema, bytes);
+  return bytes === undefined ? undefined : (decodeManifest(bytes) ?? 'damaged');
 }
 
 function unfit(manifest: Checkpoint, partition: Partition, lineage: Lineage): string | undefined {

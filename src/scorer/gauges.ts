@@ -4,6 +4,7 @@
 
 import { GAUGE_SERIES_MAX, RATE_GROUPS_MAX } from '../limits.js';
 import type { Label } from '../series.js';
+import { labelPicker } from './announcement.js';
 import { ENTITY_METRIC } from './detectors.js';
 import {
   DETECTOR,
@@ -70,6 +71,7 @@ interface Part {
 }
 
 const OVERFLOW_JOB = 'over-the-limit-of-groups';
+const pickGroup = labelPicker(['__name__', 'detector', 'namespace', 'job']);
 const SLICE_CHARACTERS = 32 * 1024;
 
 export class Gauges {
@@ -116,16 +118,13 @@ export class Gauges {
   onOpened(index: number, entry: number): void {
     const { partition, groups } = this.#part(index);
     if (partition.slots.slotOf(entry) === NO_SLOT) return;
-    const labels = partition.labels(entry);
-    const group = this.#groupOf({
-      detector: detectorOf(labels),
-      tenant: partition.tenant(entry),
-      namespace: labelValue(labels, 'namespace'),
-      job: labelValue(labels, 'job'),
-    });
+    const { values, tenant } = pickGroup(partition.slots.announcement(entry));
+    const [metric, said, namespace, job] = values as [string, string, string, string];
+    const detector = metric === ENTITY_METRIC ? said : DETECTOR;
+    const group = this.#groupOf({ detector, tenant, namespace, job });
     group.series++;
     groups.set(entry, group);
-    if (this.#settings.scores === 'all') this.#show(index, entry, labels);
+    if (this.#settings.scores === 'all') this.#show(index, entry, partition.labels(entry));
   }
 
   onRemoved(index: number, entry: number): void {
@@ -292,11 +291,6 @@ export class Gauges {
   }
 }
 
-function detectorOf(labels: readonly Label[]): string {
-  const isEntity = labelValue(labels, '__name__') === ENTITY_METRIC;
-  return isEntity ? labelValue(labels, 'detector') : DETECTOR;
-}
-
 /** `{a="1",b="2"}`; names outside the classic alphabet quoted, or escaped so that no two become one. */
 export function render(labels: readonly Label[], isUtf8: boolean): string {
   const pairs = labels
@@ -334,10 +328,6 @@ function escapeValue(value: string): string {
 function number(value: number): string {
   if (value === Number.POSITIVE_INFINITY) return '+Inf';
   return value === Number.NEGATIVE_INFINITY ? '-Inf' : String(value);
-}
-
-function labelValue(labels: readonly Label[], name: string): string {
-  return labels.find((label) => label.name === name)?.value ?? '';
 }
 
 function groupKey({ detector, tenant, namespace, job }: GroupNames): string {

@@ -108,11 +108,11 @@ export class Histograms {
   }
 
   /** Announced again: what could not be taken up before may be now. */
-  announce(entry: number, announced: SeriesInfo): void {
+  announce(entry: number, type: MetricType): void {
     const member = this.#members[entry];
     if (member === null) this.#members[entry] = undefined;
     else if (member?.classic !== undefined && member.native?.entry !== entry) {
-      member.classic.isGauge = announced.type === MetricType.GAUGE_HISTOGRAM;
+      member.classic.isGauge = type === MetricType.GAUGE_HISTOGRAM;
     }
   }
 

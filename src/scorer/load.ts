@@ -2,7 +2,11 @@
 // of its log means that the log was cut off: once that is certain the checkpoint is deleted, because when the log has
 // grown past its offset again it would be taken for a state that it is not. Without one, a checkpoint in the middle of the
 // history that comes before the samples is taken.
+//
+// Another process may own the partition meanwhile, or think so, and save and clean up while we read: a checkpoint that was
+// there a moment ago is then gone because there is a newer one, which is not the same as having none.
 
+import { OperatingError } from '../errors.js';
 import type { Logger } from '../http-server.js';
 import { RETRY_MS_MIN, TRUNCATION_MS_MIN } from '../limits.js';
 import type { Log } from '../log/log.js';
@@ -45,18 +49,22 @@ export interface Loaded {
   high: number;
 }
 
-/** Undefined when the signal was aborted before the state was there. */
+/**
+ * Undefined when the signal was aborted before the state was there. Rejects with a retryable OperatingError when the
+ * checkpoints were others before everything of one of them was read.
+ */
 export async function loadPartition(
   parts: LoadParts,
   lineage: Lineage,
   signal: AbortSignal,
 ): Promise<Loaded | undefined> {
   const { store, logger, createForest, seriesMax, detectors } = parts;
-  const bounds = await boundsOfLog(parts, lineage, signal);
+  const { newest, ...bounds } = await boundsOfLog(parts, lineage, signal);
   if (signal.aborted) return undefined;
   const partition = new Partition(createForest(seriesMax), seriesMax, detectors);
   const options = { lineage, high: bounds.high, logger };
   let manifest = await restoreCheckpoint(store, partition, options);
+  if (manifest === undefined) await expectNewest(store, lineage, newest);
   const isCold = manifest === undefined || isOfNothing(manifest);
   if (isCold) {
     const { high } = await parts.log.bounds('backfill', lineage.partition);
@@ -79,12 +87,24 @@ export async function loadPartition(
   };
 }
 
-/** Of the partition's log, with no checkpoint of it beyond its end. */
+/** None of the checkpoints could be taken. That means something only if they are those that were looked for. */
+async function expectNewest(
+  store: StateStore,
+  { partition }: Lineage,
+  newest: number | undefined,
+): Promise<void> {
+  const [now] = await listCheckpoints(store, partition);
+  if (now === newest) return;
+  const text = `The checkpoints of partition ${partition} changed while they were read: another process saves them`;
+  throw new OperatingError('store_unavailable', text);
+}
+
+/** Of the partition's log, with no checkpoint of it beyond its end, and the newest checkpoint that was there before. */
 async function boundsOfLog(
   { log, store, metrics, logger, pace }: LoadParts,
   lineage: Lineage,
   signal: AbortSignal,
-): Promise<{ low: number; high: number }> {
+): Promise<{ low: number; high: number; newest: number | undefined }> {
   const { partition } = lineage;
   for (let waited = 0; ; waited += RETRY_MS_MIN) {
     // In this order: another owner may be reading on, and what it saves is not beyond an end that is asked for later.
@@ -95,7 +115,7 @@ async function boundsOfLog(
       lineage,
       offsets.filter((offset) => offset > high),
     );
-    if (beyond.length === 0 || signal.aborted) return { low, high };
+    if (beyond.length === 0 || signal.aborted) return { low, high, newest: offsets[0] };
     if (waited < TRUNCATION_MS_MIN) {
       await pace.sleep(RETRY_MS_MIN, signal);
       continue;

@@ -4,7 +4,7 @@
 
 import { strict as assert } from 'node:assert';
 import { fromBinary } from '@bufbuild/protobuf';
-import { type SeriesInfo, SeriesInfoSchema } from '../gen/sample_block_pb.js';
+import { SeriesInfoSchema } from '../gen/sample_block_pb.js';
 import {
   IDLE_SWEEP_MS,
   KNOWN_PER_SCORED,
@@ -15,6 +15,7 @@ import {
 } from '../limits.js';
 import type { Run } from '../sample-block.js';
 import type { Label } from '../series.js';
+import { type Announced, readAnnouncement } from './announcement.js';
 import { ControlState } from './control-state.js';
 import { DerivedQueue, wordsOf } from './derived-queue.js';
 import type { DetectorSet } from './detectors.js';
@@ -26,7 +27,6 @@ import { NoiseControl } from './noise-control.js';
 import type { PartitionHooks } from './phase-change.js';
 import { type Announcement, readRecord } from './readable-record.js';
 import { RunColumns } from './run-columns.js';
-import { scoringOf } from './scoring.js';
 import { NO_ENTRY, NO_SLOT, Slots } from './slots.js';
 import type { WasmForest } from './wasm-forest.js';
 
@@ -138,9 +138,7 @@ export class Partition {
   }
 
   #announce({ announced, bytes }: Announcement): void {
-    const low = Number(announced.fingerprint & 0xffffffffn);
-    const high = Number(announced.fingerprint >> 32n);
-    const scoring = scoringOf(announced.label, announced.type);
+    const { low, high, scoring } = announced;
     const known = this.slots.find(low, high);
     if (known !== NO_ENTRY) {
       this.#announceAgain(known, bytes, announced);
@@ -158,10 +156,13 @@ export class Partition {
     this.#hooks.onOpened(entry);
   }
 
-  #announceAgain(entry: number, bytes: Uint8Array, announced: SeriesInfo): void {
-    const scoring = scoringOf(announced.label, announced.type);
-    const old = fromBinary(SeriesInfoSchema, this.slots.announcement(entry));
-    const before = scoringOf(old.label, old.type);
+  #announceAgain(entry: number, bytes: Uint8Array, { scoring, type }: Announced): void {
+    const old = this.slots.announcement(entry);
+    if (Buffer.compare(old, bytes) === 0) {
+      this.histograms.announce(entry, type);
+      return;
+    }
+    const before = readAnnouncement(old).scoring;
     const slot = this.slots.slotOf(entry);
     if (slot !== NO_SLOT && scoring !== undefined && scoring !== before) {
       // Its type is known now, and it is not what its name suggested: what was learnt is of another quantity.
@@ -170,7 +171,7 @@ export class Partition {
       this.noise.opened(entry);
     }
     this.slots.replaceAnnouncement(entry, bytes);
-    this.histograms.announce(entry, announced);
+    this.histograms.announce(entry, type);
   }
 
   #applyRun(bytes: Uint8Array, run: Run): void {

@@ -10,14 +10,13 @@ import {
   ControlCopySchema,
   type Heritage,
   HeritageSchema,
-  type SeriesInfo,
-  SeriesInfoSchema,
 } from '../gen/sample_block_pb.js';
 import { type BlockLayout, readBlock } from '../sample-block.js';
+import { type Announced, readAnnouncement } from './announcement.js';
 import type { HistogramSampleReader } from './histogram-sample.js';
 
 export interface Announcement {
-  announced: SeriesInfo;
+  announced: Announced;
   /** As it is kept: with the tenant, which only the block says. */
   bytes: Uint8Array;
 }
@@ -36,7 +35,7 @@ export function readRecord(record: Uint8Array, native: HistogramSampleReader): R
     const announcements = layout.series.map(({ from, to }) => {
       assert(to > from, 'An announcement names a series');
       const bytes = layout.bytes.subarray(from, to);
-      const announced = fromBinary(SeriesInfoSchema, bytes);
+      const announced = readAnnouncement(bytes);
       return { announced, bytes: layout.tenant === '' ? bytes : withTenant(bytes, layout.tenant) };
     });
     for (const place of layout.histograms) native.read(layout.bytes, place);

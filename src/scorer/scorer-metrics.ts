@@ -3,6 +3,7 @@
 
 import { WINDOW_BYTES_PER_SERIES } from '../limits.js';
 import type { Metrics, Reading } from '../metrics.js';
+import { soon } from '../soon.js';
 import { OUTCOMES } from './partition.js';
 import type { Owned } from './saver.js';
 import type { VerdictOverlay } from './verdict-overlay.js';
@@ -91,7 +92,7 @@ function observePartitions(metrics: Metrics, view: ScorerView): void {
     async () => {
       const lags = [...view.owned()].map(async ({ index }) => ({
         index,
-        lag: await view.lag(index),
+        lag: await soon(view.lag(index)),
       }));
       const known = await Promise.all(lags);
       return known.flatMap(({ index, lag }) => (lag === undefined ? [] : [of(index, lag)]));

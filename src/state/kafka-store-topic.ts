@@ -6,6 +6,7 @@ import { OperatingError } from '../errors.js';
 import { KAFKA_MESSAGE_BYTES_MAX, STORE_INDEX_MS_MAX } from '../limits.js';
 import type { KafkaAdmin, KafkaClient } from '../log/kafka-client.js';
 import { isUnknownTopic, kafkaError } from '../log/kafka-errors.js';
+import { countPartitions } from '../log/kafka-topics.js';
 
 export interface KafkaStoreSettings {
   prefix: string;
@@ -84,7 +85,7 @@ async function create(
 }
 
 async function check(admin: KafkaAdmin, topic: string, partitions: number): Promise<void> {
-  const count = (await partitionsOf(admin, topic)).length;
+  const count = await countPartitions(admin, topic);
   if (count < partitions) {
     throw new OperatingError(
       'log_other',

@@ -88,7 +88,7 @@ const PASSING: Fault[] = [
 ];
 
 for (const { errno, on, code, text } of PASSING) {
-  test(`${errno} on ${on} refuses the appends, and the log goes on once it is over`, async () => {
+  test(`${errno} on ${on} refuses the appends, and the log goes on once it is over (scenarios 5, 6)`, async () => {
     await inDirectory(async (path) => {
       const appender = await startAppender(path, { writers: 8, env: gate.env });
       for (let round = 1; round <= 3; round++) {
@@ -198,7 +198,7 @@ test('kill -9 at random moments loses nothing that was acknowledged', async () =
   });
 });
 
-test('power loss at random moments loses nothing that was acknowledged', async () => {
+test('power loss at random moments loses nothing that was acknowledged (scenario 3)', async () => {
   await inDirectory(async (path) => {
     const random = randomOf(SEED + 1);
     const acknowledged: Acknowledged[] = [];
