@@ -6,15 +6,15 @@ import type { Settings } from './config.js';
 import { OperatingError } from './errors.js';
 import { Guard } from './guard.js';
 import { type Check, healthRoutes } from './health.js';
-import { createHttpServer, type Logger, listen } from './http-server.js';
+import type { Logger } from './http-server.js';
 import { loadModel } from './inference/manifest.js';
 import { OipServer } from './inference/oip-server.js';
 import { isOneLiner } from './inference/one-liners.js';
 import { openRuntime } from './inference/open-forecaster.js';
+import { createListeners } from './listeners.js';
 import { createMetrics } from './metrics.js';
 import { createReloader } from './reload.js';
 import { scrapeRoutes } from './scrape.js';
-import { listenAddress } from './settings-rules.js';
 import type { Site } from './site.js';
 import { version } from './version.js';
 
@@ -66,12 +66,14 @@ export async function startInference(
   const guard = new Guard(settings, around);
   const metrics = createMetrics(version());
   const { judge, tls } = guard;
-  const server = createHttpServer({ metrics, logger, judge, ...(tls !== undefined && { tls }) });
+  const parts = { metrics, logger, judge, ...(tls !== undefined && { tls }) };
+  const listeners = createListeners(settings, parts);
+  const { main: server } = listeners;
   const checks: Check[] = [];
   const failures: Promise<void>[] = [];
   await addInference({ ...around, settings, metrics, server, checks, failures });
-  healthRoutes(server, checks);
-  scrapeRoutes(server, metrics);
+  for (const one of listeners.all) healthRoutes(one, checks);
+  scrapeRoutes(listeners.metrics, metrics);
   const steps = [
     {
       keys: ['auth.mode', 'auth.credentials', 'auth.open', 'tls.certFile', 'tls.keyFile'],
@@ -80,20 +82,20 @@ export async function startInference(
     },
   ];
   const reloader = createReloader({ settings, read: around.read, steps, metrics, logger });
-  reloader.routes(server);
-  const url = await listen(server, listenAddress(settings.listen));
-  guard.start([server]);
+  reloader.routes(listeners.admin);
+  const urls = await listeners.listen();
+  guard.start(listeners.all);
   undo.push(async () => {
     guard.stop();
-    await server.close();
+    await listeners.close();
   });
   let stopping: Promise<void> | undefined;
   const stop = async () => {
     for (const step of undo.reverse()) await step();
   };
   return {
-    url,
-    metricsUrl: url,
+    url: urls.main,
+    metricsUrl: urls.metrics,
     failed: Promise.race(failures),
     reload: () => reloader.reload(),
     stop: () => {

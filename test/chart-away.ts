@@ -122,6 +122,7 @@ const CONTEXTS: Record<string, Values> = {
   'jobDefaults.concurrencyPolicy': nightly,
   'jobDefaults.failedJobsHistoryLimit': nightly,
   'jobDefaults.successfulJobsHistoryLimit': nightly,
+  'jobDefaults.startingDeadlineSeconds': nightly,
   'jobDefaults.suspend': nightly,
   'jobDefaults.timeZone': nightly,
   'jobs.score': score,
@@ -170,6 +171,9 @@ const VALUES: readonly [path: RegExp, value: unknown, shows?: string][] = [
   [/^redis\.development\.password$/, 'Q7'.repeat(20), 'UTdRN1E3'],
   [/^jobs\.stateExport\.keep$/, 8, 'slice(8)'],
   [/^partitions$/, 16],
+  // The next ones are taken by metricsPort.
+  [/^containerPort$|^defaults\.service\.port$/, 8290],
+  [/^kafka\.replication$/, 2, 'replication: 2'],
   [/^global\.imagePullSecrets$|^image\.pullSecrets$/, ['away-pull']],
   [/^global\.openshift$/, 'always', 'runAsNonRoot'],
   [/^global\.version$/, '9.8.7'],
@@ -225,7 +229,7 @@ const VALUES: readonly [path: RegExp, value: unknown, shows?: string][] = [
   [/pdb\.enabled$/, true, 'PodDisruptionBudget'],
   [/minAvailable$/, 3, 'minAvailable: 3'],
   [/maxUnavailable$/, '25%'],
-  [/(networkPolicy\.from|dnsTo)$/, [peer], 'team'],
+  [/(networkPolicy\.from|metricsFrom|dnsTo)$/, [peer], 'team'],
   [/networkPolicy\.(ingress|egress)$/, [{ ports: [{ port: 4141 }] }], '4141'],
   [/dnsPorts$/, [5353], '5353'],
   [/checkpointStore$/, 'volume'],
@@ -277,7 +281,7 @@ export function awayCase({
     return { path, context, value: isOn !== true };
   }
   if (typeof byDefault === 'number') {
-    const value = path === 'kafka.replication' ? 2 : byDefault + 1;
+    const value = byDefault + 1;
     return {
       path,
       context,

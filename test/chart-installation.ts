@@ -16,6 +16,9 @@ const execute = promisify(execFile);
 const READY_MS_MAX = 90_000;
 const TEST_MS_MAX = 30_000;
 
+/** A component's process, and where it is scraped. */
+export type Component = Treeline & { scrapePort: number };
+
 export class Installation {
   readonly #objects: readonly Rendered[];
   readonly #directory: string;
@@ -67,22 +70,23 @@ export class Installation {
   }
 
   /** A component's process, with its rendered settings and arguments. */
-  async startComponent(component: string): Promise<Treeline> {
+  async startComponent(component: string): Promise<Component> {
     const map = one(this.#objects, 'ConfigMap', `-${component}`);
-    const port = await freePort();
+    const [port, scrapePort] = [await freePort(), await freePort()];
     const name = map.metadata.name;
     const file = join(this.#directory, `${component}.yaml`);
     writeFileSync(file, this.here(map['data']['treeline.yaml']));
     const treeline = await startTreeline({
       port,
       dataDir: join(this.#directory, component),
-      args: ['--config', file],
+      // Pods have an address each, and these share one.
+      args: ['--config', file, '--listen-metrics', `127.0.0.1:${scrapePort}`],
     });
     const { namespace } = map.metadata;
     for (const domain of [`.${namespace}.svc.cluster.local`, `.${namespace}.svc`]) {
       this.#places.push([`${name}${domain}:8275`, `127.0.0.1:${port}`]);
     }
-    return treeline;
+    return { ...treeline, scrapePort };
   }
 
   /** The script of the `helm test` pod. */

@@ -2,47 +2,15 @@
 // fields too, and custom resources by their operators' validators. And what a cluster that enforces the restricted profile
 // of Pod Security asks of pods, and what operators are told to look for, is there without being asked for.
 
-import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { conform } from './chart-conform.js';
 import { CUSTOM_KINDS, customFaults } from './chart-custom-resources.js';
-import { KUBERNETES_MINORS, kubernetesSchemas } from './chart-programs.js';
-import { type Rendered, render, renderText } from './chart-render.js';
+import { KUBERNETES_MINORS } from './chart-programs.js';
+import { one, type Rendered, render, renderText, type Values } from './chart-render.js';
 import { SCENARIOS } from './chart-scenarios.js';
-import { kubeconformBinary } from './go-peers/kubeconform.js';
-import { removeDirectory, temporaryDirectory } from './programs.js';
 
-const execute = promisify(execFile);
 const names = Object.keys(SCENARIOS);
 const rendered = (name: string) => render(SCENARIOS[name] ?? {});
-
-/** kubeconform's words about each object of these texts that is not valid. */
-async function conform(texts: readonly string[], minor: string): Promise<string[]> {
-  const directory = temporaryDirectory('objects');
-  const files = texts.map((text, index) => {
-    const file = join(directory, `${index}.yaml`);
-    writeFileSync(file, text);
-    return file;
-  });
-  const template =
-    '{{.NormalizedKubernetesVersion}}{{.StrictSuffix}}/{{.ResourceKind}}{{.KindSuffix}}.json';
-  const location = join(await kubernetesSchemas(), template);
-  const options = ['-strict', '-output', 'json', '-skip', CUSTOM_KINDS.join(',')];
-  const args = [...options, '-kubernetes-version', `${minor}.0`, '-schema-location', location];
-  try {
-    const { stdout } = await execute(await kubeconformBinary(), [...args, ...files]).catch(
-      (error: { stdout?: string; message: string }) => ({ stdout: error.stdout ?? error.message }),
-    );
-    const { resources } = JSON.parse(stdout) as {
-      resources?: { kind: string; name: string; msg: string }[];
-    };
-    return (resources ?? []).map(({ kind, name, msg }) => `${minor} ${kind}/${name}: ${msg}`);
-  } finally {
-    removeDirectory(directory);
-  }
-}
 
 test('every object is valid on six minor releases, unknown fields too', {
   timeout: 180_000,
@@ -225,6 +193,47 @@ test('anomaly gauges keep the labels of their series wherever they are scraped',
   expect(gauges).toHaveLength(2);
   for (const endpoint of endpoints) {
     expect(endpoint.honorLabels).toBe(endpoint.path === '/metrics/anomalies' ? true : undefined);
+  }
+});
+
+test('whoever may scrape reaches the gauges and nothing else', async () => {
+  const prometheus = { namespaceSelector: { matchLabels: { team: 'prometheus' } } };
+  const readers = { namespaceSelector: { matchLabels: { team: 'readers' } } };
+  const rulesOf = async (values: Values) =>
+    one(await render(values), 'NetworkPolicy', '-scorer')['spec'].ingress.map(
+      ({ ports, from }: { ports: { port: number }[]; from?: unknown[] }) => [ports[0]?.port, from],
+    );
+  const siblings = { podSelector: { matchLabels: expect.anything() } };
+  const networkPolicy = { enabled: true, from: [readers], metricsFrom: [prometheus] };
+  expect(await rulesOf({ networkPolicy })).toEqual([
+    [8275, [siblings, readers]],
+    [8276, [prometheus]],
+  ]);
+  expect(await rulesOf({ networkPolicy: { enabled: true, from: [readers] } })).toEqual([
+    [8275, [siblings, readers]],
+    [8276, [readers]],
+  ]);
+  expect(await rulesOf({ networkPolicy: { enabled: true } })).toEqual([
+    [8275, undefined],
+    [8276, undefined],
+  ]);
+  // Of one port all that is known is who may read.
+  const single = { metricsPort: null, networkPolicy: { enabled: true, from: [readers] } };
+  expect(await rulesOf(single)).toEqual([[8275, [siblings, readers]]]);
+  const monitoring = { force: true, serviceMonitor: { enabled: true }, annotations: true };
+  for (const [port, number, metricsPort] of [
+    ['metrics', 8276, 8276],
+    ['http', 8275, null],
+  ] as const) {
+    const objects = await render({ metricsPort, monitoring });
+    const { spec } = one(objects, 'ServiceMonitor', '-scorer');
+    expect(spec.endpoints.map((endpoint: { port: string }) => endpoint.port)).toEqual([port, port]);
+    const { template } = one(objects, 'StatefulSet', '-scorer')['spec'];
+    expect(template.metadata.annotations['prometheus.io/port']).toBe(`${number}`);
+    const named = template.spec.containers[0].ports.find(
+      ({ name }: { name: string }) => name === port,
+    );
+    expect(named.containerPort).toBe(number);
   }
 });
 

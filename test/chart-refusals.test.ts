@@ -32,6 +32,8 @@ const MISSHAPEN: readonly [key: string, values: Values][] = [
   ['config.alerts.budget', { config: { alerts: { budget: 'five' } } }],
   ['config.logging.level', { config: { logging: { level: 'trace' } } }],
   ['listen', { config: { listen: '0.0.0.0:8275' } }],
+  ['listenMetrics', { config: { listenMetrics: '0.0.0.0:8276' } }],
+  ['metricsPort', { metricsPort: '8276' }],
   ['kafka', { config: { log: { kafka: { brokers: ['a:9092'] } } } }],
   ['kafka.brokers', { kafka: { brokers: 'kafka:9092' } }],
   ['kafka.brokers', { kafka: { brokers: ['kafka'] } }],
@@ -103,6 +105,12 @@ const MISMATCHED: readonly [sentence: string, values: Values][] = [
     { scorer: { checkpointStore: 'volume', persistence: { enabled: false } } },
   ],
   ['api.replicas: more than one needs a Redis', { api: { replicas: 2 } }],
+  ['metricsPort: containerPort is 8276, too', { containerPort: 8276 }],
+  ['api.service.port: metricsPort is 8276, too', { api: { service: { port: 8276 } } }],
+  [
+    'networkPolicy.metricsFrom: metricsPort is null',
+    { metricsPort: null, networkPolicy: { metricsFrom: [{ podSelector: {} }] } },
+  ],
   [
     'auth.writeToken: this looks like a placeholder',
     { auth: { writeToken: 'CHANGE_ME_please_now_1234' } },

@@ -6,7 +6,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { Installation } from './chart-installation.js';
+import { type Component, Installation } from './chart-installation.js';
 import { CHART, notes, one, render, runHelm } from './chart-render.js';
 import { type Prometheus, peerBinary, startPrometheus } from './peers.js';
 import {
@@ -17,13 +17,7 @@ import {
   temporaryDirectory,
 } from './programs.js';
 import { projectRoot } from './project-root.js';
-import {
-  parseMetrics,
-  readingOf,
-  runTreeline,
-  startTreeline,
-  type Treeline,
-} from './treeline-process.js';
+import { parseMetrics, readingOf, runTreeline, startTreeline } from './treeline-process.js';
 
 const SEEN_MS_MAX = 60_000;
 
@@ -38,14 +32,14 @@ function blocksOf(text: string): string {
 
 /** Names of a cluster's DNS are not known here: the one target stands in their place, all else is as printed. */
 function targeting(blocks: string, target: string): string {
-  const discovery = /dns_sd_configs: .*/;
+  const discovery = /dns_sd_configs: .*port: 8276 \}\]/;
   expect(blocks).toMatch(discovery);
   return blocks.replace(discovery, `static_configs: [{ targets: ["${target}"] }]`);
 }
 
-async function metric(treeline: Treeline, token: string, name: string): Promise<number> {
+async function metric(from: Component, token: string, name: string): Promise<number> {
   const headers = { authorization: `Bearer ${token}` };
-  const answer = await fetch(`${treeline.url}/metrics`, { headers });
+  const answer = await fetch(`http://127.0.0.1:${from.scrapePort}/metrics`, { headers });
   return readingOf(parseMetrics(await answer.text()), name) ?? 0;
 }
 
@@ -82,7 +76,7 @@ test('NOTES speak of the objects that are rendered, and warn of what is for tryi
 });
 
 test('an installation without a value: Kafka, receiver, scorer and api run, and Prometheus uses NOTES', {
-  timeout: 240_000,
+  timeout: 600_000,
 }, async ({ onTestFinished }) => {
   const values = { partitions: 4 };
   const directory = temporaryDirectory('installation');
@@ -94,18 +88,18 @@ test('an installation without a value: Kafka, receiver, scorer and api run, and 
     await kafka.stop();
     removeDirectory(directory);
   });
-  const components: Record<string, Treeline> = {};
+  const components: Record<string, Component> = {};
   for (const component of ['scorer', 'receiver', 'api']) {
-    const treeline = await installation.startComponent(component);
-    running.push(treeline);
-    components[component] = treeline;
+    const started = await installation.startComponent(component);
+    running.push(started);
+    components[component] = started;
   }
-  const { scorer, receiver, api } = components as Record<'scorer' | 'receiver' | 'api', Treeline>;
+  const { scorer, receiver, api } = components as Record<'scorer' | 'receiver' | 'api', Component>;
   const tested = await installation.runTest();
   expect([tested.code, tested.stderr]).toEqual([0, '']);
   expect(tested.stdout.match(/: 20[04]$/gm)).toHaveLength(2);
 
-  const blocks = targeting(blocksOf(await notes(values)), `127.0.0.1:${scorer.port}`);
+  const blocks = targeting(blocksOf(await notes(values)), `127.0.0.1:${scorer.scrapePort}`);
   const quick = 'global: { scrape_interval: 1s }\n';
   const prometheus: Prometheus = await startPrometheus(quick + installation.here(blocks));
   running.push(prometheus);
@@ -124,6 +118,13 @@ test('an installation without a value: Kafka, receiver, scorer and api run, and 
   const refused = await fetch(`${api.url}/anomaly/v1/anomalies`);
   expect(refused.status).toBe(401);
   const headers = { authorization: `Bearer ${installation.token('read')}` };
+  // Whoever may reach the port of the API finds no metrics there, and nothing else where metrics are.
+  const elsewhere = [
+    `${scorer.url}/metrics`,
+    `http://127.0.0.1:${scorer.scrapePort}/anomaly/v1/series`,
+  ];
+  for (const url of elsewhere)
+    expect([url, (await fetch(url, { headers })).status]).toEqual([url, 404]);
   const status = await fetch(`${api.url}/anomaly/v1/series`, { headers });
   expect([
     status.status,

@@ -61,6 +61,7 @@ const full: Values = {
     enabled: true,
     allowExternalEgress: false,
     from: [{ namespaceSelector: { matchLabels: { team: 'observability' } } }],
+    metricsFrom: [{ namespaceSelector: { matchLabels: { team: 'prometheus' } } }],
     dnsTo: [{ namespaceSelector: {} }],
   },
   monitoring: {

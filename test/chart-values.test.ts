@@ -1,7 +1,7 @@
 // Every value of the chart does something: set away from its default, the rendering changes, and what was set is in what
 // has changed. docs/coverage.md refers to this test by the name of the value.
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { type ChartValue, readValues, valuesIn } from '../src/chart/values-file.js';
 import { awayCase, bothOf } from './chart-away.js';
@@ -40,6 +40,47 @@ async function faultOf(value: ChartValue): Promise<string | undefined> {
     return (error as Error).message.slice(0, 300);
   }
 }
+
+test('the 97 lines of the coverage name values and files that are there', () => {
+  const text = readFileSync(new URL('../docs/coverage.md', import.meta.url), 'utf8');
+  const lines = [...text.matchAll(/^\| (\d+) \| ([^|]+) \| ([^|]+) \| ([^|]*)\|$/gm)];
+  expect(lines.map(([, number]) => Number(number))).toEqual(
+    Array.from({ length: 97 }, (_, i) => i + 1),
+  );
+  const letters = [...text.matchAll(/^\| ([A-Z]) \| (.+) \|$/gm)];
+  const known = new Set(letters.map(([, letter]) => letter));
+  for (const [, , files = ''] of letters) {
+    const paths = [...files.matchAll(/`(test\/[a-z./-]+)`/g)].map(([, path]) => path);
+    expect(paths.length).toBeGreaterThan(0);
+    for (const path of paths) {
+      expect([path, existsSync(new URL(`../${path}`, import.meta.url))]).toEqual([path, true]);
+    }
+  }
+  for (const [, number, , here = '', proof = ''] of lines) {
+    const unknown = proof.split(' ').filter((letter) => letter !== '' && !known.has(letter));
+    expect([number, unknown]).toEqual([number, []]);
+    if (here.startsWith('–')) continue;
+    // A value, a part of the tree, or one of every component: `receiver.enabled`, `networkPolicy`, `*.pdb`.
+    for (const [, path = ''] of here.matchAll(/`((?:\*\.)?[a-z][A-Za-z]*(?:\.[A-Za-z*{},]+)+)`/g)) {
+      const isFile = /\.(yaml|md|ts)$/.test(path) || path.startsWith('config.');
+      const spelled = path.replace(/^\*/, 'defaults').replace(/\.(\*|\{.*)$/, '');
+      const isThere = values.some(({ path: at }) => {
+        const beginnings = [
+          spelled,
+          spelled.replace('defaults', 'scorer'),
+          spelled.replace('defaults', 'edge'),
+        ];
+        return beginnings.some((one) => at === one || at.startsWith(`${one}.`));
+      });
+      const isInherited = /^(receiver|scorer|api|deepCheck|inference|edge|task)\.(.+)$/.exec(
+        spelled,
+      )?.[2];
+      const [first] = (isInherited ?? '').split('.');
+      const isDefault = values.some(({ path: at }) => at.split('.')[1] === first);
+      expect([number, path, isFile || isThere || isDefault]).toEqual([number, path, true]);
+    }
+  }
+});
 
 test('every value set away from its default shows in what is rendered', {
   timeout: 600_000,

@@ -54,6 +54,21 @@ test('what has a listener of its own is served there and nowhere else; health is
   await treeline.stop();
 });
 
+test('a process of the role inference alone keeps to them, too', async () => {
+  const metricsPort = await freePort();
+  const treeline = await startTreeline({
+    args: ['--roles', 'inference', '--listen-metrics', `127.0.0.1:${metricsPort}`],
+  });
+  const status = async (url: string) => (await fetch(url)).status;
+  const metrics = `http://127.0.0.1:${metricsPort}`;
+  const paths = ['/metrics', '/-/ready', '/v2/health/ready'];
+  expect({
+    main: await Promise.all(paths.map((path) => status(`${treeline.url}${path}`))),
+    metrics: await Promise.all(paths.map((path) => status(`${metrics}${path}`))),
+  }).toEqual({ main: [404, 200, 200], metrics: [200, 200, 404] });
+  await treeline.stop();
+});
+
 test('an address that is taken, twice the same, or open to others is refused with the name of its setting', async () => {
   const taken = await startTreeline({ dataDir: temporaryDirectory('listeners-taken') });
   const { host } = new URL(taken.url);

@@ -44,7 +44,10 @@ export interface RedisOptions {
   forgets?: boolean;
 }
 
-async function programs(): Promise<{ server: string; environment: { LD_LIBRARY_PATH: string } }> {
+export async function redisProgram(): Promise<{
+  server: string;
+  environment: { LD_LIBRARY_PATH: string };
+}> {
   const triplet = `${ARCHITECTURES[process.arch] ?? process.arch}-linux-gnu`;
   const tools = await packageFolder('redis-tools', 'usr/bin/redis-check-rdb');
   const folders = [];
@@ -59,7 +62,7 @@ async function programs(): Promise<{ server: string; environment: { LD_LIBRARY_P
 }
 
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
-  const { server, environment } = await programs();
+  const { server, environment } = await redisProgram();
   const { secured, replicaOf, isSentinel, lines = [], forgets } = options;
   const directory = join(temporaryDirectory('redis'), 'files');
   mkdirSync(directory);

@@ -1,5 +1,5 @@
 // Takes out of node_modules what an image does not run: ONNX Runtime's libraries for other platforms, the browser's builds
-// of its WebAssembly, lmdb's builds for other Nodes, types, maps and documents. `light` also leaves out the native runtime as a whole.
+// of its WebAssembly, lmdb's builds for other Nodes and its sources, types, maps, documents and tests. `light` also leaves out the native runtime as a whole.
 //
 //   node prune.mjs light|heavy
 
@@ -34,12 +34,27 @@ for (const name of existsSync('node_modules/@lmdb') ? readdirSync('node_modules/
   if (!existsSync(join(folder, abi))) continue;
   keepOnly(folder, (file) => !file.endsWith('.node') || file === abi);
 }
+for (const folder of ['dependencies', 'src']) {
+  rmSync(join('node_modules/lmdb', folder), { recursive: true, force: true });
+}
 const native = 'node_modules/onnxruntime-node';
 if (variant === 'light') rmSync(native, { recursive: true, force: true });
 else {
   for (const abi of existsSync(`${native}/bin`) ? readdirSync(`${native}/bin`) : []) {
     keepOnly(`${native}/bin/${abi}`, (name) => name === process.platform);
     keepOnly(`${native}/bin/${abi}/${process.platform}`, (name) => name === process.arch);
+  }
+}
+// Of packages that publish their tests with them, right below their folders.
+const names = readdirSync('node_modules').filter((name) => !name.startsWith('.'));
+const packages = names.flatMap((name) =>
+  name.startsWith('@')
+    ? readdirSync(join('node_modules', name)).map((inner) => join('node_modules', name, inner))
+    : [join('node_modules', name)],
+);
+for (const folder of packages) {
+  for (const needless of ['test', 'tests', 'benchmark', 'benchmarks', 'bench', 'examples']) {
+    rmSync(join(folder, needless), { recursive: true, force: true });
   }
 }
 for (const entry of readdirSync('node_modules', { recursive: true, withFileTypes: true })) {

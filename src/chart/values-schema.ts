@@ -11,6 +11,7 @@ const COMPONENTS = ['receiver', 'scorer', 'api', 'deepCheck', 'inference', 'edge
 /** Settings that the chart computes from its own values. */
 const OWNED = [
   'listen',
+  'listenMetrics',
   'dataDir',
   'roles',
   'log.kind',
@@ -68,7 +69,7 @@ const SHAPES: readonly [path: RegExp, fragment: Fragment][] = [
   [/^partitions$/, orNull(integer(1, 64))],
   [/^configReload$/, oneOf('rollout', 'manual')],
   [/^containerPort$|service\.port$/, port],
-  [/service\.nodePort$/, orNull(port)],
+  [/service\.nodePort$|^metricsPort$/, orNull(port)],
   [/^(nameOverride|fullnameOverride)$/, name],
   [/(Secret|existingClaim|serviceAccount\.name|model\.name|secretName)$/, name],
   [/^global\.openshift$/, oneOf('auto', 'always', 'never')],
@@ -136,7 +137,7 @@ const SHAPES: readonly [path: RegExp, fragment: Fragment][] = [
   [/(labels|annotations|Labels|Annotations|nodeSelector)$/, labels],
   [/^extraObjects$/, { type: 'array', items: { type: ['object', 'string'] } }],
   [
-    /(tolerations|Volumes|VolumeMounts|Containers|envFrom|metrics|from|ingress|egress|Relabelings|parentRefs|dnsTo|limits)$/,
+    /(tolerations|Volumes|VolumeMounts|Containers|envFrom|metrics|from|metricsFrom|ingress|egress|Relabelings|parentRefs|dnsTo|limits)$/,
     objects,
   ],
 ];

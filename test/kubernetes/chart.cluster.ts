@@ -2,10 +2,19 @@
 // that enforces the restricted profile, without one warning; two releases side by side; names as long as they may be; and
 // every overlay admitted. Nodes are played by kwok, so pods become Ready without running.
 
-import { readdirSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { CHART, objectsIn } from '../chart-render.js';
+import { CUSTOM_KINDS } from '../chart-custom-resources.js';
+import { helmPrograms } from '../chart-programs.js';
+import { CHART, chartYaml, objectsIn } from '../chart-render.js';
+import { eventually, removeDirectory, temporaryDirectory } from '../programs.js';
+import { projectRoot } from '../project-root.js';
 import { type Cluster, KUBERNETES_VERSION, startCluster } from './control-plane.js';
+
+const execute = promisify(execFile);
 
 /** Kinds of operators that are not here are left out by the chart itself, unless it is forced to render them. */
 const UNFORCED = ['--set', 'monitoring.force=false'];
@@ -120,6 +129,61 @@ test.each([3, 4] as const)(
     );
   },
 );
+
+test('an installation of another version of the chart is upgraded to this one and back', async () => {
+  const space = await namespace('versions');
+  const other = join(temporaryDirectory('other-chart'), 'treeline');
+  cpSync(CHART, other, { recursive: true });
+  const { version } = chartYaml();
+  const text = readFileSync(join(other, 'Chart.yaml'), 'utf8').replaceAll(version, '0.0.1');
+  writeFileSync(join(other, 'Chart.yaml'), text);
+  const helm = (...args: string[]) => cluster.helm(4, '-n', space, ...args);
+  const images = async () => {
+    const path = 'jsonpath={.items[*].spec.containers[?(@.image)].image}';
+    const all = await cluster.kubectl('-n', space, 'get', 'pods', '-o', path);
+    return [...new Set(all.split(' ').filter((name) => name.includes('treeline/')))];
+  };
+  const kept = () =>
+    cluster.kubectl('-n', space, 'get', 'pvc,secrets', '-o', 'jsonpath={.items[*].metadata.uid}');
+  // As before there was a port for metrics alone.
+  await helm('install', 'treeline', other, ...WAIT, '--set', 'metricsPort=null');
+  expect(await images()).toEqual(['docker.io/treeline/treeline:0.0.1']);
+  const before = new Set((await kept()).split(' '));
+  expect(await helm('upgrade', 'treeline', CHART, ...WAIT, '--reset-values')).not.toMatch(WARNED);
+  const current = [`docker.io/treeline/treeline:${version}`];
+  await eventually('the old pods to be gone', 60_000, async () =>
+    JSON.stringify(await images()) === JSON.stringify(current) ? true : undefined,
+  );
+  const after = new Set((await kept()).split(' '));
+  // Helm's own record of the second revision is new; claims and tokens are those of before.
+  expect([...before].filter((uid) => !after.has(uid))).toEqual([]);
+  await helm('rollback', 'treeline', '1', ...WAIT);
+  await eventually('the new pods to be gone', 60_000, async () =>
+    (await images()).join(' ').endsWith(':0.0.1') ? true : undefined,
+  );
+  await helm('uninstall', 'treeline', '--wait');
+  removeDirectory(join(other, '..'));
+});
+
+test('what Kustomize builds is admitted without a warning, and runs', async () => {
+  const { kubectl } = await helmPrograms(4);
+  for (const name of ['dev', 'staging', 'production']) {
+    const space = await namespace(`kustomize-${name}`);
+    const folder = join(projectRoot(), 'deploy/kustomize/overlays', name);
+    const { stdout } = await execute(kubectl, ['kustomize', folder]);
+    // Kinds of operators that are not here; chart-kustomize.test.ts judges these.
+    const objects = objectsIn(stdout).filter(({ kind }) => !CUSTOM_KINDS.includes(kind));
+    const list = { apiVersion: 'v1', kind: 'List', items: objects };
+    const said = await cluster.apply(JSON.stringify(list), '-n', space);
+    expect([name, WARNED.exec(said)?.[0]]).toEqual([name, undefined]);
+    const wanted = objects.filter(({ kind }) => /^(Deployment|StatefulSet)$/.test(kind));
+    for (const { kind, metadata } of wanted) {
+      const workload = `${kind.toLowerCase()}/${metadata.name}`;
+      await cluster.kubectl('-n', space, 'rollout', 'status', workload, '--timeout=120s');
+    }
+    await cluster.kubectl('delete', 'namespace', space, '--wait=false');
+  }
+});
 
 test('two releases live in one namespace, and one goes without the other', async () => {
   const space = await namespace('pair');

@@ -32,7 +32,7 @@ export interface Cluster {
   kubectl(...args: string[]): Promise<string>;
   /** Standard output and error together; rejects with both. */
   helm(major: 3 | 4, ...args: string[]): Promise<string>;
-  apply(text: string): Promise<string>;
+  apply(text: string, ...args: string[]): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -263,10 +263,10 @@ async function tools(
   return {
     kubectl: (...args) => run(kubectl, args),
     helm: async (major, ...args) => run((await helmPrograms(major)).helm, args),
-    apply: (text) => {
+    apply: (text, ...args) => {
       const file = join(directory, `apply-${randomBytes(4).toString('hex')}.yaml`);
       writeFileSync(file, text);
-      return run(kubectl, ['apply', '-f', file]);
+      return run(kubectl, ['apply', '-f', file, ...args]);
     },
   };
 }

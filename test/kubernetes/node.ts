@@ -1,9 +1,11 @@
 // A real node beside the control plane: containerd with runc, kubelet and kube-proxy, so that pods truly run and Services
 // have addresses. It wants root and a network and mount namespace of its own, from which nothing leads out:
 //
-//   TREELINE_NODE=1 IMAGES='…' unshare --net --mount npx vitest run --config test/kubernetes/vitest.config.ts
+//   bash test/kubernetes/images.sh /tmp/images
+//   TREELINE_NODE=1 IMAGES=/tmp/images unshare --net --mount npx vitest run --config test/kubernetes/vitest.config.ts
 //
-// Built from their modules like the control plane; runc, the CNI plugins and iptables come from Debian.
+// Built from their modules like the control plane; runc, the CNI plugins and iptables come from Debian. What is missing is
+// fetched and built before the network is left: run it once without `unshare`, which ends with that sentence.
 
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -15,12 +17,12 @@ import { goProgram } from '../go-peers/go-program.js';
 import { packageFolder } from '../peers.js';
 import { eventually, type Program, startProgram } from '../programs.js';
 import { type Cluster, kubernetesProgram } from './control-plane.js';
+import { PAUSE } from './node-images.js';
 
 const execute = promisify(execFile);
 const READY_MS_MAX = 120_000;
-const NODE_ADDRESS = '10.200.0.1';
+export const NODE_ADDRESS = '10.200.0.1';
 const POD_NETWORK = '10.244.0.0/24';
-const PAUSE = 'localhost/pause:lab';
 
 export interface NodeTools {
   containerd: string;
@@ -157,6 +159,8 @@ export async function setUpNetwork(): Promise<void> {
   const ip = (...args: string[]) => execute('ip', args);
   await execute('mount', ['--make-rshared', '/']);
   await ip('link', 'set', 'lo', 'up');
+  // A file of tests before this one has set it up.
+  if (networkInterfaces()['node0'] !== undefined) return;
   await ip('link', 'add', 'node0', 'type', 'bridge');
   await ip('addr', 'add', `${NODE_ADDRESS}/24`, 'dev', 'node0');
   await ip('link', 'set', 'node0', 'up');
@@ -246,6 +250,9 @@ function kubeletConfig(directory: string, socket: string): object {
     localStorageCapacityIsolation: false,
     containerRuntimeEndpoint: `unix://${socket}`,
     resolvConf: '',
+    // See cluster-dns.ts.
+    clusterDNS: [NODE_ADDRESS],
+    clusterDomain: 'cluster.local',
     podLogsDir: join(directory, 'pod-logs'),
     evictionHard: { 'memory.available': '50Mi' },
     imageGCHighThresholdPercent: 100,

@@ -131,6 +131,14 @@ receiver,scorer,{{ ternary "deep-check," "" .root.Values.deepCheck.enabled }}api
 {{- printf "%s://%s.%s.svc:%v" (include "treeline.scheme" .root) (include "treeline.componentName" .) .root.Release.Namespace $component.service.port -}}
 {{- end -}}
 
+{{/* The port that gauges and metrics are scraped from, and its name on pods and Services. */}}
+{{- define "treeline.scrapePort" -}}
+{{- default .Values.containerPort .Values.metricsPort -}}
+{{- end -}}
+{{- define "treeline.scrapePortName" -}}
+{{- ternary "metrics" "http" (not (empty .Values.metricsPort)) -}}
+{{- end -}}
+
 {{/* Which component takes samples, and which one answers readers. */}}
 {{- define "treeline.writer" -}}
 {{- ternary "edge" "receiver" (eq .Values.mode "edge") -}}

@@ -5,6 +5,7 @@
 {{- $v := $root.Values -}}
 {{- $made := dict "listen" (printf "%s:%v" $v.listenHost $v.containerPort) "dataDir" "/data/treeline" -}}
 {{- with include "treeline.roles" . }}{{ $_ := set $made "roles" (splitList "," .) }}{{ end -}}
+{{- if and $v.metricsPort (ne .key "jobs") }}{{ $_ := set $made "listenMetrics" (printf "%s:%v" $v.listenHost $v.metricsPort) }}{{ end -}}
 {{- $log := dict "partitions" (include "treeline.partitions" $root | int) -}}
 {{- if include "treeline.isEdge" $root -}}
 {{- $_ := set $log "kind" "embedded" -}}

@@ -21,7 +21,7 @@ metadata:
   {{- end }}
   {{- if and $root.Values.monitoring.annotations (not .isJob) }}
   {{- $_ := set $annotations "prometheus.io/scrape" "true" }}
-  {{- $_ := set $annotations "prometheus.io/port" ($root.Values.containerPort | toString) }}
+  {{- $_ := set $annotations "prometheus.io/port" (include "treeline.scrapePort" $root) }}
   {{- $_ := set $annotations "prometheus.io/scheme" (include "treeline.scheme" $root) }}
   {{- $_ := set $annotations "prometheus.io/path" (ternary "/metrics/anomalies" "/metrics" (eq .key (include "treeline.gauges" $root))) }}
   {{- end }}
@@ -211,6 +211,9 @@ failureThreshold: {{ .probe.failureThreshold }}
   {{- if not .isJob }}
   ports:
     - { name: http, containerPort: {{ $root.Values.containerPort }}, protocol: TCP }
+    {{- with $root.Values.metricsPort }}
+    - { name: metrics, containerPort: {{ . }}, protocol: TCP }
+    {{- end }}
   {{- range $name := list "liveness" "readiness" "startup" }}
   {{- $probe := get $c.probes $name }}
   {{- if $probe.enabled }}

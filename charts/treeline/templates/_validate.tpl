@@ -22,6 +22,18 @@
 {{- range $key, $value := $v.secretEnv.stringData -}}
 {{- include "treeline.refusePlaceholder" (dict "key" (printf "secretEnv.stringData.%s" $key) "value" $value) -}}
 {{- end -}}
+{{- if eq (int $v.metricsPort) (int $v.containerPort) -}}
+{{- fail (printf "metricsPort: containerPort is %v, too; name another one, or null to serve metrics there" $v.containerPort) -}}
+{{- end -}}
+{{- if and $v.networkPolicy.metricsFrom (not $v.metricsPort) -}}
+{{- fail "networkPolicy.metricsFrom: metricsPort is null, and whoever may scrape may reach everything else; set metricsPort" -}}
+{{- end -}}
+{{- range $key := list "receiver" "scorer" "api" "deepCheck" "inference" "edge" -}}
+{{- $port := ((include "treeline.component" (dict "root" $ "key" $key)) | fromYaml).service.port -}}
+{{- if and $v.metricsPort (eq (int $port) (int $v.metricsPort)) -}}
+{{- fail (printf "%s.service.port: metricsPort is %v, too; a Service has each port once" $key $port) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $v.secretEnv.create $v.secretEnv.existingSecret -}}
 {{- fail "secretEnv.create: secretEnv.existingSecret names a Secret already; set one of them" -}}
 {{- end -}}
