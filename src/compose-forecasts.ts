@@ -10,7 +10,7 @@ import type { ForecastDesk } from './inference/forecast-desk.js';
 import { API_LEASE } from './lease.js';
 import { anyOf } from './matchers.js';
 import type { Metrics } from './metrics.js';
-import { render } from './scorer/gauges.js';
+import { labelText } from './scorer/gauge-text.js';
 import type { GaugeSource } from './scrape.js';
 import type { Site } from './site.js';
 import { ONLY_TENANT } from './tenant.js';
@@ -55,7 +55,7 @@ export async function addForecasts(
   const shown = () =>
     forecasts.books.map(({ spec, entries }) => ({ ...spec, entries: entries.values() }));
   return {
-    lines: (scrape) => forecastLines(shown(), { ...scrape, nowMs: clock(), labelText: render }),
+    lines: (scrape) => forecastLines(shown(), { ...scrape, nowMs: clock(), labelText }),
   };
 }
 

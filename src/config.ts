@@ -17,7 +17,7 @@ import { Kafka } from './config-kafka.js';
 import { Redis, RemoteWriteTargets } from './config-outputs.js';
 import { SourceList } from './config-sources.js';
 import { OperatingError } from './errors.js';
-import { ALERTMANAGERS_MAX, SCORERS_MAX } from './limits.js';
+import { ALERTMANAGERS_MAX, GAUGE_SERIES_MAX, GAUGE_TOP_K, SCORERS_MAX } from './limits.js';
 import { readPodEnvironment } from './pod-service.js';
 import { rulesBroken } from './settings-rules.js';
 
@@ -110,9 +110,15 @@ export const Schema = Type.Object(
     backfill: Backfill,
     gauges: Type.Object(
       {
-        scores: Type.Union([Type.Literal('flagged'), Type.Literal('all')], {
+        scores: Type.Union([Type.Literal('flagged'), Type.Literal('all'), Type.Literal('top-k')], {
           default: 'flagged',
-          description: 'Series that have anomaly gauges',
+          description: 'Series that have anomaly gauges; top-k: those with the highest scores',
+        }),
+        topK: Type.Integer({
+          minimum: 1,
+          maximum: GAUGE_SERIES_MAX,
+          default: GAUGE_TOP_K,
+          description: 'How many series those of top-k are, in each process',
         }),
         linger: Type.String({
           pattern: DURATION,

@@ -24,10 +24,21 @@ const DetectQuery = Type.Object({
 });
 const SUMMARY = 'The latest vector of every pod with its verdict, as the pod service answers';
 
+const ANY = { type: 'object', additionalProperties: true };
+const ANSWERS = {
+  200: { ...ANY, description: 'Pods, each with its features, flag, score and age' },
+  503: { ...ANY, description: 'No vector yet, and why; or no detector of pods is set' },
+};
+
 export function detectRoute(server: HttpServer, source: PodSource | undefined): void {
   server.get<{ Querystring: Static<typeof DetectQuery> }>(
     '/detect',
-    { schema: { tags: ['pods'], summary: SUMMARY, querystring: DetectQuery } },
+    {
+      schema: {
+        ...{ tags: ['pods'], summary: SUMMARY },
+        ...{ querystring: DetectQuery, response: ANSWERS },
+      },
+    },
     async (request, reply) => {
       if (source === undefined) {
         const error = 'No detector of pods is set; set detectors to [{preset: kubernetes-pods}]';

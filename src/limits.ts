@@ -385,3 +385,11 @@ export const PAST_ANSWER_BYTES_MAX = 2 * 1024 * 1024;
 export const PAST_READS_MAX = 4;
 /** How long it is believed what labels a Prometheus adds to what it sends. */
 export const PAST_LABELS_MS = 10 * 60 * 1000;
+/** Series of `gauges.scores: top-k` unless told otherwise: a page of a dashboard, 500 gauges. */
+export const GAUGE_TOP_K = 100;
+/** How often it is chosen anew who they are: 100,000 series are asked for their scores, 0.1 s in turns. */
+export const GAUGE_SEATING_MS = 60_000;
+/** Series that are asked for their numbers before others have their turn: at 1 to 2 µs each 4 ms. */
+export const GAUGE_ROWS_PER_TURN = 2_000;
+/** What ended so long ago may still fire at an Alertmanager: an end is known five samples later, at five minutes each half an hour. */
+export const ALERT_ENDED_MS = 60 * 60_000;

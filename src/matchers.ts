@@ -58,6 +58,23 @@ export function parseSelector(selector: string): Matcher {
   return (labels) => tests.every((test) => test(labels));
 }
 
+/**
+ * Values that must be among the labels of whatever matches, a list for each selector. Undefined when there is no selector,
+ * or one that demands none. The selectors are such that anyOf takes them.
+ */
+export function demandedBy(selectors: readonly string[]): string[][] | undefined {
+  const lists = selectors.map((selector) => {
+    const tokens = tokenise(selector);
+    return tokens.flatMap(({ kind, text }, at) => {
+      const isName = kind === 'word' && at === 0;
+      const isValue =
+        kind === 'string' && tokens[at - 1]?.text === '=' && tokens[at - 1]?.kind === 'operator';
+      return (isName || isValue) && text !== '' ? [text] : [];
+    });
+  });
+  return lists.length === 0 || lists.some((list) => list.length === 0) ? undefined : lists;
+}
+
 interface Token {
   kind: 'word' | 'string' | 'operator' | 'mark';
   text: string;

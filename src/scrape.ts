@@ -97,7 +97,7 @@ function stream(
 async function* slices(first: string, lines: Iterable<string>): AsyncGenerator<string> {
   if (first !== '') yield first;
   for (const slice of lines) {
-    yield slice;
+    if (slice !== '') yield slice;
     await new Promise((turn) => setImmediate(turn));
   }
 }

@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, expect, test } from 'vitest';
 import { type Alert, AlertSender } from '../src/api/alertmanager.js';
-import { ALERT_GOOD_MS, ALERT_RESEND_MS } from '../src/limits.js';
+import { ALERT_ENDED_MS, ALERT_GOOD_MS, ALERT_RESEND_MS } from '../src/limits.js';
 import { type ApiSite, openApiSite, quiet } from './api-site.js';
 import { anomalyId, candidatesOf, type Told } from './candidates.js';
 import { startAlertmanager } from './peers.js';
@@ -222,7 +222,8 @@ test('whoever sends from now on tells of what ended while nobody did', async () 
   const now = 1_000_000;
   let permit: AbortSignal | undefined;
   const asked: number[] = [];
-  const endsMs = now - 1_000;
+  // Its last sample; that it was the last one is known five samples later.
+  const endsMs = now - 6 * 60_000;
   const sender = new AlertSender({
     urls: [url],
     firing: () => [],
@@ -243,7 +244,34 @@ test('whoever sends from now on tells of what ended while nobody did', async () 
     sender.counts.accepted === 1 ? true : undefined,
   );
   sender.wake();
-  expect(asked).toEqual([now - ALERT_GOOD_MS]);
+  expect(asked).toEqual([now - ALERT_ENDED_MS]);
   const [[sent]] = bodies as [Sent];
   expect([sent?.labels.incident, Date.parse(sent?.endsAt ?? '')]).toEqual(['a', endsMs]);
+});
+
+test('what ends while it is on its way is told to have ended', async () => {
+  let arrive = () => {};
+  const answers = [
+    new Promise<number>((resolve) => {
+      arrive = () => resolve(200);
+    }),
+  ];
+  const { url, bodies } = await listen(() => answers.shift() ?? 200);
+  let alerts = [alertOf('a')];
+  const sender = senderOf([url], () => alerts);
+  sender.wake();
+  await eventually('it to be on its way', 5_000, async () =>
+    bodies.length === 1 ? true : undefined,
+  );
+  alerts = [];
+  const endedMs = Date.now();
+  sender.wake();
+  arrive();
+  await eventually('both to be taken', 5_000, async () =>
+    sender.counts.accepted === 2 ? true : undefined,
+  );
+  const [, [end] = []] = bodies as Sent[];
+  expect(end?.labels.incident).toBe('a');
+  expect(Date.parse(end?.endsAt ?? '')).toBeGreaterThanOrEqual(endedMs);
+  expect(Date.parse(end?.endsAt ?? '')).toBeLessThanOrEqual(Date.now());
 });

@@ -89,7 +89,7 @@ test('a wrong value names its line, what was expected and what was found', () =>
   expect(fault(file('log: 3\n'))).toContain('log: expected settings below it, found 3');
   expect(fault(file('checkpoint: { interval: soon }\n'))).toContain('for example 1m');
   expect(fault({ flags: { 'gauges-scores': 'some' } })).toBe(
-    '--gauges-scores: expected one of flagged, all, found "some"',
+    '--gauges-scores: expected one of flagged, all, top-k, found "some"',
   );
 });
 

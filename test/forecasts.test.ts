@@ -10,7 +10,7 @@ import { OperatingError } from '../src/errors.js';
 import { createOneLiner } from '../src/inference/one-liners.js';
 import { FORECAST_RECORD_BYTES_MAX, FORECAST_SERIES_MAX } from '../src/limits-forecasts.js';
 import { anyOf } from '../src/matchers.js';
-import { render } from '../src/scorer/gauges.js';
+import { labelText } from '../src/scorer/gauge-text.js';
 import { quiet } from './api-site.js';
 import { MemoryStore, type Versioned } from './memory-store.js';
 import { parseMetrics, readingOf } from './treeline-process.js';
@@ -108,7 +108,7 @@ function openForecasts(
         entries: entries.values(),
       }));
       const scrape = { isUtf8: false, matches: anyOf(match), tenant: '', nowMs: world.nowMs };
-      return parseMetrics([...forecastLines(shown, { ...scrape, labelText: render })].join(''));
+      return parseMetrics([...forecastLines(shown, { ...scrape, labelText })].join(''));
     },
   };
 }

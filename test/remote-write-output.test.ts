@@ -212,6 +212,23 @@ test('at the end what waits is sent within its time, and what then still waits i
   expect(silent.counts.dropped).toBe(50);
 });
 
+test('a request that comes in the moment in which the last one is done is sent as well', async () => {
+  const server = await listen(ok);
+  const target = targetOf(server.url);
+  let accepted = 0;
+  // Between the answer and the end of the sending nothing but such a callback has its turn.
+  Object.defineProperty(target.counts, 'accepted', {
+    get: () => accepted,
+    set: (samples: number) => {
+      if (accepted === 0) queueMicrotask(() => target.add(request(7)));
+      accepted = samples;
+    },
+  });
+  target.add(request(10));
+  await counted(target, { accepted: 17 });
+  expect(server.bodies).toHaveLength(2);
+});
+
 interface FakeSeries {
   name: string;
   isOurs: boolean;
@@ -225,7 +242,7 @@ function feedOf(count: number): GaugeFeed & { shown: FakeSeries[] } {
     *shownTo() {
       for (const one of shown) {
         yield {
-          key: one,
+          key: one.name,
           labels: [
             { name: 'source_metric', value: one.name },
             { name: 'empty', value: '' },
@@ -264,6 +281,40 @@ test('what is no longer shown gets a stale marker, unless another process shows 
     Array(5).fill('source_metric=s1'),
   );
   expect(third).toHaveLength(5);
+});
+
+test('a series that was hidden and is shown again between two looks goes on, and is not ended', async () => {
+  const server = await listen(ok);
+  const target = targetOf(server.url);
+  const feed = feedOf(1);
+  let now = 5_000;
+  const output = outputOf(feed, target, () => now++);
+  await output.look();
+  // Another showing of the same series, of a partition that came back: an end of the old one would end the new one.
+  feed.shown.splice(0, 1, { name: 's0', isOurs: true });
+  await output.look();
+  await counted(target, { accepted: 10 });
+  expect(server.bodies.flat().filter(({ bits }) => bits === STALE_BITS)).toEqual([]);
+  feed.shown.splice(0, 1);
+  await output.look();
+  await counted(target, { accepted: 15 });
+  expect(server.bodies.at(-1)?.every(({ bits }) => bits === STALE_BITS)).toBe(true);
+});
+
+test('a feed that chooses who is shown is asked to before each look', async () => {
+  const server = await listen(ok);
+  const target = targetOf(server.url);
+  const feed = feedOf(0);
+  const seats: string[] = [];
+  feed.seat = async () => {
+    feed.shown.push({ name: `s${seats.length}`, isOurs: true });
+    seats.push('asked');
+  };
+  const output = outputOf(feed, target, () => 5_000);
+  await output.look();
+  await output.look();
+  await counted(target, { accepted: 5 + 10 });
+  expect(seats).toHaveLength(2);
 });
 
 test('thousands of series go in requests of bounded size, and the event loop comes round between them', {

@@ -217,6 +217,14 @@ test('one that can no longer keep its lease stops before the next one begins, an
   await first.append(0, candidatesOf(old));
   const shown = await shows(second, 1);
   await eventually('it to be sent', WAIT_MS, async () => (sent.length > 0 ? true : undefined));
+  let heard = '';
+  const reader = await first.server.inject({
+    url: '/anomaly/v1/stream',
+    payloadAsStream: true,
+  });
+  reader.stream().on('data', (chunk: Buffer) => {
+    heard += chunk;
+  });
   first.cut();
   const cutAt = performance.now();
   let [endedAt, begunAt] = [Number.NaN, Number.NaN];
@@ -240,6 +248,14 @@ test('one that can no longer keep its lease stops before the next one begins, an
   const both = await shows(second, 2);
   expect(both).toEqual(expect.arrayContaining(shown));
   expect(await shows(first, 2)).toEqual(both);
+  // Who reads the events of the one that decides no more hears of what the other one decides.
+  await eventually('an event of the second decision', WAIT_MS, async () =>
+    heard
+      .split('\n\n')
+      .some((event) => /"b"|pod=b/.test(event) && /"notification":"notified"/.test(event))
+      ? true
+      : undefined,
+  );
   await eventually('both to be sent by the second', WAIT_MS, async () =>
     sent.filter(({ by }) => by === 'second').length === 2 ? true : undefined,
   );

@@ -6,6 +6,7 @@
 import type { Logger } from '../http-server.js';
 import {
   ALERT_ANSWER_MS_MAX,
+  ALERT_ENDED_MS,
   ALERT_GOOD_MS,
   ALERT_RESEND_MS,
   ALERTS_PER_REQUEST,
@@ -34,8 +35,8 @@ interface Receiver {
   url: URL;
   /** Key → when it was last taken. */
   sent: Map<string, number>;
-  /** Ended, and not yet taken. */
-  resolved: Map<string, EndedAlert>;
+  /** Ended, and not yet taken; since when it is tried. */
+  resolved: Map<string, EndedAlert & { sinceMs: number }>;
   sending: Promise<void> | undefined;
   isAway: boolean;
 }
@@ -94,7 +95,9 @@ export class AlertSender {
     for (const receiver of this.#receivers) {
       for (const [key, alert] of this.#known ?? []) {
         // Of what it never took, it need not hear the end.
-        if (!firing.has(key) && receiver.sent.delete(key)) this.#resolve(receiver, alert, endsMs);
+        if (!firing.has(key) && receiver.sent.delete(key)) {
+          this.#resolve(receiver, { alert, endsMs });
+        }
       }
       for (const key of firing.keys()) receiver.resolved.delete(key);
     }
@@ -129,13 +132,13 @@ export class AlertSender {
 
   /** The one before us may have stopped before it could tell of an end. To be told of it twice changes nothing. */
   #takeOver(nowMs: number): void {
-    for (const { alert, endsMs } of this.#parts.ended(nowMs - ALERT_GOOD_MS)) {
-      for (const receiver of this.#receivers) this.#resolve(receiver, alert, endsMs);
+    for (const ended of this.#parts.ended(nowMs - ALERT_ENDED_MS)) {
+      for (const receiver of this.#receivers) this.#resolve(receiver, ended);
     }
   }
 
-  #resolve(receiver: Receiver, alert: Alert, endsMs: number): void {
-    receiver.resolved.set(alert.key, { alert, endsMs });
+  #resolve(receiver: Receiver, ended: EndedAlert): void {
+    receiver.resolved.set(ended.alert.key, { ...ended, sinceMs: this.#parts.clock() });
     if (receiver.resolved.size <= ALERTS_RESOLVED_MAX) return;
     const [oldest] = receiver.resolved.keys();
     receiver.resolved.delete(oldest as string);
@@ -148,9 +151,9 @@ export class AlertSender {
       const permit = this.#permit();
       if (permit === undefined) return;
       const now = this.#parts.clock();
-      for (const [key, { endsMs }] of receiver.resolved) {
+      for (const [key, { sinceMs }] of receiver.resolved) {
         // By itself the receiver lets an alert end after this time.
-        if (now - endsMs <= ALERT_GOOD_MS) continue;
+        if (now - sinceMs <= ALERT_GOOD_MS) continue;
         receiver.resolved.delete(key);
         this.counts.dropped++;
       }
@@ -167,8 +170,12 @@ export class AlertSender {
       if (outcome === 'failed') return;
       for (const { alert, endsMs } of batch) {
         // What was refused is not sent again before its time: it would be refused again.
-        if (endsMs === undefined) receiver.sent.set(alert.key, now);
-        else receiver.resolved.delete(alert.key);
+        if (endsMs !== undefined) receiver.resolved.delete(alert.key);
+        else if (this.#known?.has(alert.key)) receiver.sent.set(alert.key, now);
+        // It ended while this was on its way.
+        else if (this.#known !== undefined) {
+          this.#resolve(receiver, { alert, endsMs: this.#parts.clock() });
+        }
       }
     }
   }

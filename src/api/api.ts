@@ -23,6 +23,7 @@ import { endedAlerts, firingAlerts } from './alerts.js';
 import type { Anomaly } from './anomalies.js';
 import { AnomaliesTopic } from './anomalies-topic.js';
 import {
+  begunOn,
   CANDIDATE_FOLD,
   loadAnomalies,
   loadNotices,
@@ -145,8 +146,9 @@ export class Api {
   }
 
   async #load(): Promise<{ positions: Positions; judged: Positions }> {
-    const { store, log } = this.#parts;
+    const { store, log, clock } = this.#parts;
     const { anomalies, notices } = this.timeline;
+    notices.begunMs = await begunOn(store, clock());
     await loadAnomalies(store, (anomaly) => anomalies.restore(anomaly));
     await loadNotices(store, (notice) => notices.restore(notice));
     const positions = await loadPositions(store, CANDIDATE_FOLD, log.partitions);

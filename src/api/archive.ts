@@ -6,6 +6,7 @@
 //   notice/<anomaly id>.             Notice
 //   fold/<partition>                 FoldPosition, of the candidates log
 //   verdict-fold/<partition>         FoldPosition, of the verdicts log
+//   fold/begun                       FoldPosition, whose first_ms is when an api first started on this store
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
@@ -25,6 +26,7 @@ const ANOMALY = 'anomaly/';
 const NOTICE = 'notice/';
 export const CANDIDATE_FOLD = 'fold/';
 export const VERDICT_FOLD = 'verdict-fold/';
+const BEGUN = `${CANDIDATE_FOLD}begun`;
 /** Values read or written before others have their turn. */
 const VALUES_PER_TURN = 500;
 
@@ -97,6 +99,15 @@ export async function savePosition(
     ...(Number.isFinite(newestMs) && { newestMs: BigInt(newestMs) }),
   });
   await store.put(key, toBinary(FoldPositionSchema, message));
+}
+
+/** When an api first started on this store, by its clock; from now on now, if nobody has yet. */
+export async function begunOn(store: StateStore, nowMs: number): Promise<number> {
+  const now = create(FoldPositionSchema, { firstMs: BigInt(Math.floor(nowMs)) });
+  // The first one stands, whoever else comes at the same time.
+  await store.advance(BEGUN, toBinary(FoldPositionSchema, now), 1);
+  const bytes = await store.get(BEGUN);
+  return bytes === undefined ? nowMs : Number(fromBinary(FoldPositionSchema, bytes).firstMs);
 }
 
 export interface Changes {

@@ -1,25 +1,35 @@
-// How high incidents rank by chance. Where there are ten times more incidents than anybody wants to hear of, most of them
-// are chance, and the ranks of chance fall off exponentially: so the middle and the upper part of all ranks tell how far
-// out one has to look until only a few a day are left. What really happens ranks above that and hardly moves this line.
+// How high incidents rank by chance. Where there are several times more incidents than anybody wants to hear of, most of them
+// are chance, and the ranks of chance fall off exponentially: so a stretch of all ranks tells how far out one has to look
+// until only a few a day are left. The stretch ends below the highest two budgets of each day: all of these may be real, and
+// what really happens must hardly move the line, however much of it there is.
 
-import { CHANCE_SHARE } from '../limits.js';
+import { BUDGET_DAY_RATIO, CHANCE_SHARE } from '../limits.js';
 
 /** Fewer than this tell nothing. */
 const RANKS_MIN = 20;
-/** The two points that the fall is measured between. */
-const MIDDLE = 0.5;
-const UPPER = 0.9;
+/** Where the stretch ends, at most and at least: below it there is too little. */
+const UPPER_MAX = 0.9;
+const UPPER_MIN = 0.2;
+/** How long it is, if there is so much. Near the threshold ranks are denser than far out. */
+const STRETCH = 0.4;
 
 /**
  * The rank above which chance brings at most its share of the budget, when so many incidents a day have these ranks
- * (ascending). Minus infinity when that cannot be told: with few incidents, the upper part may be what really happens.
+ * (ascending). Minus infinity when that cannot be told: with few incidents, most may be what really happens.
  */
 export function chanceLine(
   ranks: readonly number[],
   { aDay, budget }: { aDay: number; budget: number },
 ): number {
-  if (ranks.length < RANKS_MIN || budget > aDay * (1 - UPPER)) return Number.NEGATIVE_INFINITY;
-  const at = (share: number) => ranks[Math.floor(share * (ranks.length - 1))] as number;
-  const fall = (at(UPPER) - at(MIDDLE)) / Math.log((1 - MIDDLE) / (1 - UPPER));
-  return at(MIDDLE) + fall * Math.log((aDay * (1 - MIDDLE)) / (budget * CHANCE_SHARE));
+  const upper = Math.min(UPPER_MAX, 1 - (BUDGET_DAY_RATIO * budget) / aDay);
+  if (ranks.length < RANKS_MIN || !(upper >= UPPER_MIN)) return Number.NEGATIVE_INFINITY;
+  const last = ranks.length - 1;
+  const from = Math.floor(Math.max(0, upper - STRETCH) * last);
+  const to = Math.floor(upper * last);
+  const lowest = ranks[from] as number;
+  // What lies behind the stretch counts as if it ended there: the usual estimate of a sample that was cut off.
+  let beyond = (last - to) * ((ranks[to] as number) - lowest);
+  for (let i = from + 1; i <= to; i++) beyond += (ranks[i] as number) - lowest;
+  const fall = beyond / (to - from);
+  return lowest + fall * Math.log((aDay * (1 - from / last)) / (budget * CHANCE_SHARE));
 }

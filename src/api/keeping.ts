@@ -121,7 +121,9 @@ export class OwnKeeping implements Keeping {
       this.#writing = new Map();
     } catch (error) {
       const { anomalies, notices, forgotten } = this.#unsaved;
-      for (const anomaly of writing.anomalies) anomalies.add(anomaly);
+      for (const anomaly of writing.anomalies) {
+        if (!forgotten.has(anomaly.id)) anomalies.add(anomaly);
+      }
       for (const [id, notice] of writing.notices) if (!notices.has(id)) notices.set(id, notice);
       for (const id of writing.forgotten) forgotten.add(id);
       throw error;

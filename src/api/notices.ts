@@ -75,6 +75,8 @@ export class Notices {
   readonly #lines = new Map<number, number>();
   /** Incidents that the budget held back, since the process began. */
   heldCount = 0;
+  /** When this installation began, by the clock on the wall; infinite until that is known. */
+  begunMs = Number.POSITIVE_INFINITY;
 
   constructor({ settings, quiet, isAwaited, clock }: NoticeParts) {
     this.#settings = settings;
@@ -201,9 +203,11 @@ export class Notices {
     return incident.members.filter((anomaly) => this.#quiet(anomaly, newestMs) === undefined);
   }
 
+  /** An installation in which nothing happens is a week old as well: what then happens is told. */
   isShadow(atMs: number, firstMs: number): boolean {
     const { mode } = this.settings;
-    return mode === 'shadow' || (mode === 'auto' && atMs - firstMs < SHADOW_MS);
+    if (mode !== 'auto') return mode === 'shadow';
+    return atMs - firstMs < SHADOW_MS && this.#clock() - this.begunMs < SHADOW_MS;
   }
 
   /** Incidents notified within so many days up to this time. */

@@ -21,6 +21,7 @@ import type { Anomaly } from './anomalies.js';
 import { deviationOf } from './control.js';
 import { BadRequest, Conflict, NotFound, timeOf } from './query.js';
 import {
+  BODY_FAILURES,
   DAYS,
   FAILURES,
   Failure,
@@ -31,6 +32,7 @@ import {
   MaintenanceBody,
   MaintenanceRow,
   NOT_FOUND,
+  UNTOLD,
 } from './rest-schemas.js';
 import { feedbackRow, maintenanceRow } from './rows.js';
 import type { Timeline } from './timeline.js';
@@ -86,7 +88,7 @@ function feedbackRoutes(server: HttpServer, told: Told): void {
         summary: 'Say of an anomaly, or of series, what it really was',
         headers: KeyHeader,
         body: FeedbackBody,
-        response: { 201: FeedbackRow, ...FAILURES, ...NOT_FOUND, ...FULL },
+        response: { 201: FeedbackRow, ...FAILURES, ...NOT_FOUND, ...FULL, ...BODY_FAILURES },
       },
     },
     async (request, reply) => {
@@ -137,7 +139,7 @@ function maintenanceRoutes(server: HttpServer, told: Told): void {
         summary: 'Announce a maintenance window, once or every week',
         headers: KeyHeader,
         body: MaintenanceBody,
-        response: { 201: MaintenanceRow, ...FAILURES, ...FULL },
+        response: { 201: MaintenanceRow, ...FAILURES, ...FULL, ...BODY_FAILURES },
       },
     },
     async (request, reply) => {
@@ -170,7 +172,7 @@ function undoRoutes(
     if (!isKnown(id, tenant)) throw new NotFound('No such record is in force');
     await told.tell(recordOf({ tenant, told, what: { case: 'undo', value: { id } } }));
   };
-  const response = { ...TakenBack, ...FAILURES, ...NOT_FOUND };
+  const response = { ...TakenBack, ...FAILURES, ...NOT_FOUND, ...UNTOLD };
   server.delete<{ Params: IdParams }>(
     `${path}/:id`,
     { schema: { tags, summary: 'Take it back', params: IdParams, response } },

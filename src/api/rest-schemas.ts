@@ -29,10 +29,20 @@ export const FAILURES = {
   400: { ...Failure, description: 'The request cannot be understood' },
   401: { description: 'No known credential', content: { 'text/plain': { schema: Type.String() } } },
   403: { description: 'Not allowed', content: { 'text/plain': { schema: Type.String() } } },
+  431: { ...Failure, description: 'Address and headers have more than 16 KiB' },
 };
 export const NOT_FOUND = {
   404: { ...Failure, description: 'Not known here' },
   414: { ...Failure, description: 'Longer than any id of ours' },
+};
+/** Of routes that write a record. */
+export const UNTOLD = {
+  503: { ...Failure, description: 'The log is away: send it again after Retry-After' },
+};
+export const BODY_FAILURES = {
+  ...UNTOLD,
+  413: { ...Failure, description: 'A body of more than 64 KiB' },
+  415: { ...Failure, description: 'A body that is not application/json' },
 };
 export const OWNER_UNREACHABLE = {
   503: { ...Failure, description: 'A scorer that did not answer may own the series' },

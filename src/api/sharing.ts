@@ -10,7 +10,7 @@
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { OperatingError } from '../errors.js';
-import { DecidedSchema, type Notice } from '../gen/anomaly_pb.js';
+import { DecidedSchema, type Notice, type Outcome } from '../gen/anomaly_pb.js';
 import { API_LEASE, type Lease, type Term } from '../lease.js';
 import { RETRY_MS_MAX } from '../limits.js';
 import { DECIDED_KEPT, SHARING_MS } from '../limits-outputs.js';
@@ -258,7 +258,8 @@ export class Sharing implements Keeping {
         // Decided anew while it was written: that is to be stored as well.
         if (!this.#waiting.notices.has(id)) this.#unstored.delete(id);
       }
-      if (term.isValid()) announce(telling.anomalies, telling.firstMovers);
+      // Stored, and so true, also when the term ended meanwhile; whether alerts may be sent is asked again.
+      announce(telling.anomalies, telling.firstMovers);
     } catch (error) {
       this.#putBack(writing, telling);
       throw error;
@@ -303,8 +304,10 @@ export class Sharing implements Keeping {
     } else {
       await loadNotices(store, (notice) => notices.push(notice));
       if (this.#leading !== undefined) return;
+      const known = new Map<string, Outcome>();
+      for (const { anomalyId, outcome } of timeline.notices.all()) known.set(anomalyId, outcome);
       timeline.notices.replace(notices);
-      notices = [];
+      notices = notices.filter(({ anomalyId, outcome }) => known.get(anomalyId) !== outcome);
     }
     this.#version = decided.version;
     announce(

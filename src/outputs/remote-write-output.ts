@@ -11,8 +11,10 @@ import type { RemoteWriteTarget } from './remote-write-target.js';
 
 /** The gauges, as outputs see them. */
 export interface GaugeFeed {
+  /** Called before each look: who is shown may be a choice that takes time. */
+  seat?(): Promise<void>;
   shownTo(tenant: string): Iterable<{
-    key: object;
+    key: string;
     labels: readonly Label[];
     values: readonly (readonly [gauge: string, value: number])[];
     isOurs(): boolean;
@@ -38,7 +40,7 @@ interface Sent {
 
 export class RemoteWriteOutput {
   readonly #parts: OutputParts;
-  readonly #sent = new Map<object, Sent>();
+  readonly #sent = new Map<string, Sent>();
   #round = 0;
   #lastMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
@@ -69,6 +71,7 @@ export class RemoteWriteOutput {
   async look(): Promise<void> {
     if (this.#isStopped) return;
     const { feed, tenant, clock } = this.#parts;
+    await feed.seat?.();
     const round = ++this.#round;
     // A clock that was set back must not put samples out of order.
     const timestampMs = Math.max(Math.floor(clock()), this.#lastMs + 1);
@@ -77,6 +80,7 @@ export class RemoteWriteOutput {
     for (const { key, labels, values, isOurs } of feed.shownTo(tenant)) {
       const sent = this.#sent.get(key) ?? { labels: new Map<string, Uint8Array>(), isOurs, round };
       sent.round = round;
+      sent.isOurs = isOurs;
       this.#sent.set(key, sent);
       for (const [gauge, value] of values) {
         if (Number.isNaN(value)) continue;

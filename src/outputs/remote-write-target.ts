@@ -71,8 +71,14 @@ export class RemoteWriteTarget {
       const [oldest] = this.#queue.splice(this.#sending === undefined ? 0 : 1, 1);
       this.#leave(oldest as Request, 'dropped');
     }
+    this.#begin();
+  }
+
+  #begin(): void {
     this.#sending ??= this.#sendAll().finally(() => {
       this.#sending = undefined;
+      // Added after the last one was taken, and before we were told that it was.
+      if (this.#queue.length > 0 && !this.#stopping.signal.aborted) this.#begin();
     });
   }
 

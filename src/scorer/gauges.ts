@@ -1,8 +1,9 @@
 // The anomaly gauges of the series this process scores, in Prometheus text format, written by hand: there may be
 // 100,000 of them, and a metrics library would hold the event loop for seconds. The label text of a series is rendered
-// once, when its flag first goes up; a scrape reads five numbers a series and streams the lines in slices.
+// once, when it is first shown; a scrape reads five numbers a series and streams the lines in slices. Which series are
+// shown: all, those whose flag is up or was lately, or (`top-k`, gauge-seats.ts) the so many highest, chosen once a minute.
 
-import { GAUGE_SERIES_MAX, RATE_GROUPS_MAX } from '../limits.js';
+import { GAUGE_ROWS_PER_TURN, GAUGE_SEATING_MS, GAUGE_SERIES_MAX } from '../limits.js';
 import type { Label } from '../series.js';
 import { labelPicker } from './announcement.js';
 import { ENTITY_METRIC } from './detectors.js';
@@ -13,13 +14,18 @@ import {
   PROFILES,
   type ProfileName,
 } from './gauge-profile.js';
+import { type Claim, Seats, STANDING } from './gauge-seats.js';
+import { labelText, numberText } from './gauge-text.js';
 import type { Partition } from './partition.js';
 import type { PhaseChange } from './phase-change.js';
+import { type Group, RateGroups } from './rate-groups.js';
 import { NO_SLOT } from './slots.js';
 import { EVERY_FLAG_UP, type FlagView } from './verdict-overlay.js';
 
 export interface GaugeSettings {
-  scores: 'flagged' | 'all';
+  scores: 'flagged' | 'all' | 'top-k';
+  /** How many series those of `top-k` are. */
+  topK?: number;
   lingerMs: number;
   /** Ours unless it says otherwise. */
   profile?: ProfileName;
@@ -35,8 +41,8 @@ export interface Scrape {
 
 /** What outputs send instead of being scraped. */
 export interface ShownSeries {
-  /** The same as long as it is shown. */
-  key: object;
+  /** The same for the same series, also when it was not shown in between. */
+  key: string;
   /** Of the series, without the gauge's own name. */
   labels: readonly Label[];
   values: readonly (readonly [gauge: string, value: number])[];
@@ -53,24 +59,12 @@ interface Shown {
   untilMs: number;
 }
 
-interface Group {
-  detector: string;
-  tenant: string;
-  namespace: string;
-  job: string;
-  series: number;
-  flagged: number;
-}
-
-type GroupNames = Pick<Group, 'detector' | 'tenant' | 'namespace' | 'job'>;
-
 interface Part {
   partition: Partition;
   shown: Map<number, Shown>;
   groups: Map<number, Group>;
 }
 
-const OVERFLOW_JOB = 'over-the-limit-of-groups';
 const pickGroup = labelPicker(['__name__', 'detector', 'namespace', 'job']);
 const SLICE_CHARACTERS = 32 * 1024;
 
@@ -80,10 +74,12 @@ export class Gauges {
   readonly #clock: () => number;
   readonly #flags: FlagView;
   readonly #parts = new Map<number, Part>();
-  readonly #groups = new Map<string, Group>();
+  readonly #groups = new RateGroups();
+  readonly #seatMax: number;
   #shownCount = 0;
-  /** Series left out because there are too many. */
-  hidden = 0;
+  #seatedMs = Number.NEGATIVE_INFINITY;
+  /** Of `top-k`: seated while their flag was down, the lowest last. A flag that goes up takes the seat of the last one. */
+  #calm: Claim[] = [];
   /** How long a series is shown after its anomaly closed; for those that close from now on. */
   lingerMs: number;
 
@@ -93,6 +89,28 @@ export class Gauges {
     this.#profile = PROFILES[settings.profile ?? 'default'];
     this.lingerMs = settings.lingerMs;
     this.#clock = clock;
+    const wanted = settings.scores === 'top-k' ? (settings.topK ?? 0) : GAUGE_SERIES_MAX;
+    this.#seatMax = Math.min(wanted, GAUGE_SERIES_MAX);
+  }
+
+  /** Series that have gauges. */
+  get shownCount(): number {
+    return this.#shownCount;
+  }
+
+  /** Series that would have gauges if there were not too many: of `all` scored ones, else those whose flag is up. */
+  get hidden(): number {
+    let count = 0;
+    for (const [index, { partition, shown, groups }] of this.#parts) {
+      if (this.#settings.scores === 'all') {
+        count += groups.size - shown.size;
+        continue;
+      }
+      for (const entry of partition.flagged) {
+        if (!shown.has(entry) && this.#flags.isUp(index, entry)) count++;
+      }
+    }
+    return count;
   }
 
   /** A partition left: nothing of it is shown any more, and the memory of its forest is let go. */
@@ -101,7 +119,7 @@ export class Gauges {
     this.#shownCount -= shown.size;
     for (const [entry, group] of groups) {
       if (partition.flagged.has(entry)) group.flagged--;
-      this.#leave(group);
+      this.#groups.leave(group);
     }
     this.#parts.delete(index);
   }
@@ -121,8 +139,7 @@ export class Gauges {
     const { values, tenant } = pickGroup(partition.slots.announcement(entry));
     const [metric, said, namespace, job] = values as [string, string, string, string];
     const detector = metric === ENTITY_METRIC ? said : DETECTOR;
-    const group = this.#groupOf({ detector, tenant, namespace, job });
-    group.series++;
+    const group = this.#groups.join({ detector, tenant, namespace, job });
     groups.set(entry, group);
     if (this.#settings.scores === 'all') this.#show(index, entry, partition.labels(entry));
   }
@@ -133,12 +150,7 @@ export class Gauges {
     const group = groups.get(entry);
     if (group === undefined) return;
     groups.delete(entry);
-    this.#leave(group);
-  }
-
-  #leave(group: Group): void {
-    group.series--;
-    if (group.series === 0) this.#groups.delete(groupKey(group));
+    this.#groups.leave(group);
   }
 
   onPhase(index: number, { entry, phase }: PhaseChange): void {
@@ -148,47 +160,45 @@ export class Gauges {
     const group = part.groups.get(entry);
     if (group !== undefined) group.flagged--;
     const shown = part.shown.get(entry);
-    if (shown !== undefined && this.#settings.scores === 'flagged') {
+    if (shown !== undefined && this.#settings.scores !== 'all') {
       shown.untilMs = this.#clock() + this.lingerMs;
     }
   }
 
-  /** Lines of the exposition format in slices of bounded size. */
+  /** Lines of the exposition format in slices of bounded size; an empty one only gives others their turn. */
   *lines(scrape: Scrape): Generator<string> {
+    for (const _ of this.#seat()) yield '';
     this.#forget();
-    const rows: { shown: Shown; values: Record<Measure, number> }[] = [];
+    const { gauges } = this.#profile;
+    const rows: Shown[] = [];
+    const columns = gauges.map((): number[] => []);
+    let looked = 0;
     for (const [index, { partition, shown }] of this.#parts) {
       for (const [entry, one] of shown) {
+        if (++looked % GAUGE_ROWS_PER_TURN === 0) yield '';
+        if (this.#parts.get(index)?.shown !== shown) break; // it left meanwhile
         if (one.tenant !== scrape.tenant || !scrape.matches(one.labels)) continue;
-        rows.push({ shown: one, values: this.#measuresOf(index, partition, entry) });
+        const measures = this.#measuresOf(index, partition, entry);
+        rows.push(one);
+        for (const [i, { measure }] of gauges.entries()) columns[i]?.push(measures[measure]);
       }
     }
     let slice = '';
-    for (const { name, help, measure } of this.#profile.gauges) {
+    for (const [i, { name, help }] of gauges.entries()) {
+      const column = columns[i] as number[];
       slice += `# HELP ${name} ${help}\n# TYPE ${name} gauge\n`;
-      for (const { shown, values } of rows) {
-        const value = values[measure];
+      for (const [row, { text, utf8Text }] of rows.entries()) {
+        const value = column[row] as number;
         if (Number.isNaN(value)) continue;
-        slice += `${name}${scrape.isUtf8 ? shown.utf8Text : shown.text} ${number(value)}\n`;
+        slice += `${name}${scrape.isUtf8 ? utf8Text : text} ${numberText(value)}\n`;
         if (slice.length > SLICE_CHARACTERS) {
           yield slice;
           slice = '';
         }
       }
     }
-    slice += '# HELP anomaly_rate Share of the scored series of a group whose flag is up\n';
-    slice += '# TYPE anomaly_rate gauge\n';
-    const down = this.#down();
-    for (const group of this.#groups.values()) {
-      const { detector, tenant, namespace, job, series } = group;
-      if (tenant !== scrape.tenant) continue;
-      const flagged = group.flagged - (down.get(group) ?? 0);
-      const labels = [
-        { name: 'detector', value: detector },
-        { name: 'namespace', value: namespace },
-        { name: 'job', value: job },
-      ];
-      slice += `anomaly_rate${render(labels, false)} ${number(flagged / series)}\n`;
+    for (const line of this.#groups.lines(scrape.tenant, this.#down())) {
+      slice += `${line}\n`;
       if (slice.length > SLICE_CHARACTERS) {
         yield slice;
         slice = '';
@@ -209,6 +219,11 @@ export class Gauges {
     return counts;
   }
 
+  /** Chooses anew who is shown, when it is time to; a scrape does it by itself. */
+  async seat(): Promise<void> {
+    for (const _ of this.#seat()) await new Promise((turn) => setImmediate(turn));
+  }
+
   /** Everything that is shown to a tenant now. The caller may wait between two of them. */
   *shownTo(tenant: string): Generator<ShownSeries> {
     this.#forget();
@@ -220,7 +235,7 @@ export class Gauges {
         const values = this.#profile.gauges.map(
           ({ name, measure }) => [name, measures[measure]] as const,
         );
-        yield { key: one, labels: this.#profile.labelsOf(one.labels), values, isOurs };
+        yield { key: one.utf8Text, labels: this.#profile.labelsOf(one.labels), values, isOurs };
       }
     }
   }
@@ -228,8 +243,9 @@ export class Gauges {
   #measuresOf(index: number, partition: Partition, entry: number): Record<Measure, number> {
     const { forest, slots } = partition;
     const view = forest.view(slots.slotOf(entry));
+    const { score, lastValue: value, expected, lower, upper } = view;
     const isUp = view.flag && this.#flags.isUp(index, entry);
-    return { ...view, flag: isUp ? 1 : 0, value: view.lastValue };
+    return { score, flag: isUp ? 1 : 0, value, expected, lower, upper };
   }
 
   #raise(index: number, entry: number): void {
@@ -241,25 +257,38 @@ export class Gauges {
     else this.#show(index, entry, part.partition.labels(entry));
   }
 
-  #show(index: number, entry: number, labels: Label[]): void {
-    if (this.#shownCount >= GAUGE_SERIES_MAX) this.#forget();
-    if (this.#shownCount >= GAUGE_SERIES_MAX) {
-      this.hidden++;
-      return;
-    }
+  #show(index: number, entry: number, labels: Label[]): Shown | undefined {
+    if (this.#shownCount >= this.#seatMax) this.#makeRoom();
+    if (this.#shownCount >= this.#seatMax) return undefined;
     const gaugeLabels = this.#profile.labelsOf(labels);
     this.#shownCount++;
     const { partition, shown } = this.#part(index);
-    shown.set(entry, {
+    const one = {
       tenant: partition.tenant(entry),
       labels,
-      text: render(gaugeLabels, false),
-      utf8Text: render(gaugeLabels, true),
+      text: labelText(gaugeLabels, false),
+      utf8Text: labelText(gaugeLabels, true),
       untilMs: Number.POSITIVE_INFINITY,
-    });
+    };
+    shown.set(entry, one);
+    return one;
   }
 
+  #makeRoom(): void {
+    this.#forget();
+    for (let lowest = this.#calm.pop(); lowest !== undefined; lowest = this.#calm.pop()) {
+      const shown = this.#parts.get(lowest.partition)?.shown;
+      // Since it was seated it may have gone, or its flag may have gone up.
+      if (shown?.get(lowest.entry)?.untilMs === Number.POSITIVE_INFINITY) continue;
+      if (!shown?.delete(lowest.entry)) continue;
+      this.#shownCount--;
+      return;
+    }
+  }
+
+  /** Those whose time is over; seats of `top-k` are kept until others claim them. */
   #forget(): void {
+    if (this.#settings.scores === 'top-k') return;
     const now = this.#clock();
     for (const { shown } of this.#parts.values()) {
       for (const [entry, { untilMs }] of shown) {
@@ -271,17 +300,81 @@ export class Gauges {
     }
   }
 
-  #groupOf(names: GroupNames): Group {
-    const key = groupKey(names);
-    let group = this.#groups.get(key);
-    if (group === undefined) {
-      // Beyond the limit everything of a tenant falls into one group, which says so.
-      const isFull = this.#groups.size >= RATE_GROUPS_MAX && names.job !== OVERFLOW_JOB;
-      if (isFull) return this.#groupOf({ ...names, namespace: '', job: OVERFLOW_JOB });
-      group = { ...names, series: 0, flagged: 0 };
-      this.#groups.set(key, group);
+  /** Chooses anew who has the seats of `top-k`. Others have their turn whenever it yields. */
+  *#seat(): Generator<undefined> {
+    const now = this.#clock();
+    const isTopK = this.#settings.scores === 'top-k';
+    // Also when the clock was set back.
+    if (!isTopK || Math.abs(now - this.#seatedMs) < GAUGE_SEATING_MS) return;
+    this.#seatedMs = now;
+    const seats = new Seats(this.#seatMax);
+    let looked = 0;
+    for (const [index, part] of this.#parts) {
+      for (const entry of part.groups.keys()) {
+        if (++looked % GAUGE_ROWS_PER_TURN === 0) yield;
+        const claim = this.#claimOf(index, entry, now);
+        if (claim !== undefined) seats.offer(claim);
+      }
     }
-    return group;
+    this.#give(seats.taken(), now);
+  }
+
+  /** Undefined of what may have left meanwhile, and of what does not stand out at all. */
+  #claimOf(index: number, entry: number, now: number): Claim | undefined {
+    const part = this.#parts.get(index);
+    if (part === undefined || !part.groups.has(entry)) return undefined;
+    const { slots, forest } = part.partition;
+    const { score, flag, stage } = forest.view(slots.slotOf(entry));
+    const isUp = flag && this.#flags.isUp(index, entry);
+    const isSeated = (part.shown.get(entry)?.untilMs ?? Number.NEGATIVE_INFINITY) > now;
+    if (!isUp && !isSeated && !(score > 0 && stage === 'active')) return undefined;
+    return {
+      standing: isUp ? STANDING.flagged : isSeated ? STANDING.seated : STANDING.other,
+      score: Number.isNaN(score) ? 0 : score,
+      high: slots.highOf(entry),
+      low: slots.lowOf(entry),
+      partition: index,
+      entry,
+    };
+  }
+
+  #give(chosen: readonly Claim[], now: number): void {
+    const kept = new Map<number, Set<number>>();
+    for (const { partition, entry } of chosen) {
+      const entries = kept.get(partition) ?? new Set();
+      kept.set(partition, entries.add(entry));
+    }
+    for (const [index, { shown }] of this.#parts) {
+      for (const entry of shown.keys()) {
+        if (kept.get(index)?.has(entry)) continue;
+        shown.delete(entry);
+        this.#shownCount--;
+      }
+    }
+    this.#calm = [];
+    for (const claim of chosen) {
+      const part = this.#parts.get(claim.partition);
+      if (part === undefined || !part.groups.has(claim.entry)) continue;
+      const { partition, shown } = part;
+      const isNew = !shown.has(claim.entry);
+      const one =
+        shown.get(claim.entry) ??
+        this.#show(claim.partition, claim.entry, partition.labels(claim.entry));
+      if (one === undefined || partition.flagged.has(claim.entry)) continue;
+      if (isNew || one.untilMs <= now) one.untilMs = now + this.lingerMs;
+      this.#calm.push(claim);
+    }
+    this.#seatFlags();
+  }
+
+  /** Flags that went up while the others were asked. */
+  #seatFlags(): void {
+    for (const [index, { partition, shown }] of this.#parts) {
+      for (const entry of partition.flagged) {
+        if (shown.has(entry) || !this.#flags.isUp(index, entry)) continue;
+        if (this.#show(index, entry, partition.labels(entry)) === undefined) return;
+      }
+    }
   }
 
   #part(index: number): Part {
@@ -289,47 +382,4 @@ export class Gauges {
     if (part === undefined) throw new RangeError(`Partition ${index} is not ours`);
     return part;
   }
-}
-
-/** `{a="1",b="2"}`; names outside the classic alphabet quoted, or escaped so that no two become one. */
-export function render(labels: readonly Label[], isUtf8: boolean): string {
-  const pairs = labels
-    .filter(({ value }) => value !== '')
-    .map(({ name, value }) => {
-      const shown = isUtf8 && !isClassic(name) ? `"${escapeValue(name)}"` : escapeName(name);
-      return `${shown}="${escapeValue(value)}"`;
-    });
-  return `{${pairs.join(',')}}`;
-}
-
-function isClassic(name: string): boolean {
-  return /^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name);
-}
-
-/**
- * The "values" scheme of Prometheus' escaping (https://prometheus.io/docs/instrumenting/escaping_schemes/): `U__`, `_`
- * doubled, every other character outside the alphabet as `_hex_`. A classic name that looks escaped is escaped too.
- */
-export function escapeName(name: string): string {
-  if (isClassic(name) && !name.startsWith('U__')) return name;
-  let escaped = 'U__';
-  for (const character of name) {
-    if (character === '_') escaped += '__';
-    else if (/[a-zA-Z0-9]/.test(character)) escaped += character;
-    else escaped += `_${character.codePointAt(0)?.toString(16)}_`;
-  }
-  return escaped;
-}
-
-function escapeValue(value: string): string {
-  return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
-}
-
-function number(value: number): string {
-  if (value === Number.POSITIVE_INFINITY) return '+Inf';
-  return value === Number.NEGATIVE_INFINITY ? '-Inf' : String(value);
-}
-
-function groupKey({ detector, tenant, namespace, job }: GroupNames): string {
-  return JSON.stringify([detector, tenant, namespace, job]);
 }

@@ -14,7 +14,8 @@ export interface ScorerView {
   standstills(): { partition: number; offset: number }[];
   clock: () => number;
   seriesMax: number;
-  hiddenGauges(): number;
+  /** Series with gauges, and those without because there are too many. */
+  gauges: { readonly shownCount: number; readonly hidden: number };
 }
 
 export function observeScorer(metrics: Metrics, view: ScorerView): void {
@@ -187,7 +188,12 @@ function observeSeries(metrics: Metrics, view: ScorerView): void {
       name: 'treeline_gauges_hidden',
       help: 'Series left without anomaly gauges because there are too many',
     },
-    () => [{ labels: {}, value: view.hiddenGauges() }],
+    () => [{ labels: {}, value: view.gauges.hidden }],
+  );
+  metrics.observe(
+    'gauge',
+    { name: 'treeline_gauges_shown', help: 'Series that have anomaly gauges' },
+    () => [{ labels: {}, value: view.gauges.shownCount }],
   );
   metrics.observe(
     'gauge',

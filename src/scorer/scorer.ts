@@ -75,7 +75,7 @@ export class Scorer {
       lag: async (partition) => this.#running?.lag(partition),
       standstills: () => this.#running?.standstills() ?? [],
       seriesMax: settings.seriesMax,
-      hiddenGauges: () => this.gauges.hidden,
+      gauges: this.gauges,
     });
     if (this.overlay !== undefined) observeOverlay(metrics, this.overlay);
   }

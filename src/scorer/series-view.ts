@@ -6,6 +6,7 @@ import type { KnownSeries, WindowPoint } from '../known-series.js';
 import { fingerprintText, type Label, seriesText } from '../series.js';
 import { type EntityRow, entityFields } from './entity-view.js';
 import type { Partition } from './partition.js';
+import { filterOf } from './series-filter.js';
 import { NO_ENTRY, NO_SLOT } from './slots.js';
 import type { VerdictOutcome } from './verdict-overlay.js';
 import type { Suitability } from './wasm-forest.js';
@@ -42,6 +43,8 @@ export async function pageOfSeries(
   partitions: Iterable<[number, Partition]>,
   query: {
     tenant: string;
+    /** Selectors, as `matches` has them; to pass over what cannot match. */
+    match?: readonly string[];
     matches: (labels: readonly Label[]) => boolean;
     limit: number;
     cursor?: string;
@@ -50,6 +53,7 @@ export async function pageOfSeries(
 ): Promise<SeriesPage> {
   const [fromPartition = 0, fromEntry = 0] = (query.cursor ?? '0.0').split('.').map(Number);
   const rows: SeriesRow[] = [];
+  const mayMatch = filterOf(query.match ?? []);
   for (const [index, partition] of [...partitions].sort(([a], [b]) => a - b)) {
     if (index < fromPartition) continue;
     const { slots } = partition;
@@ -57,6 +61,7 @@ export async function pageOfSeries(
       if (entry % ENTRIES_PER_TURN === 0) await new Promise((turn) => setImmediate(turn));
       // While others had their turn, the series may have been removed.
       if (!slots.isUsed(entry)) continue;
+      if (mayMatch?.(slots.announcement(entry)) === false) continue;
       const announced = announcementOf(partition, entry);
       if (announced.tenant !== query.tenant || !query.matches(announced.label)) continue;
       if (rows.length >= query.limit) return { rows, next: `${index}.${entry}` };
