@@ -3,6 +3,7 @@
 // of Pod Security asks of pods, and what operators are told to look for, is there without being asked for.
 
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { conform } from './chart-conform.js';
 import { CUSTOM_KINDS, customFaults } from './chart-custom-resources.js';
 import { KUBERNETES_MINORS } from './chart-programs.js';
@@ -194,6 +195,37 @@ test('anomaly gauges keep the labels of their series wherever they are scraped',
   for (const endpoint of endpoints) {
     expect(endpoint.honorLabels).toBe(endpoint.path === '/metrics/anomalies' ? true : undefined);
   }
+});
+
+test('receivers that elect replicas have the Redis of the apis, and forecasts are scraped from apis', async () => {
+  const wired = async (config: object) => {
+    const objects = await render(
+      {
+        redis: { address: 'redis:6379', existingSecret: 'secret' },
+        monitoring: { serviceMonitor: { enabled: true } },
+        config,
+      },
+      { apis: ['monitoring.coreos.com/v1'] },
+    );
+    const pod = one(objects, 'Deployment', 'receiver').spec.template.spec;
+    const settings = one(objects, 'ConfigMap', 'receiver').data['treeline.yaml'];
+    const { endpoints } = one(objects, 'ServiceMonitor', 'api').spec;
+    return {
+      mounts: pod.containers[0].volumeMounts.some(({ name }: { name: string }) => name === 'redis'),
+      volumes: pod.volumes.some(({ name }: { name: string }) => name === 'redis'),
+      address: parse(settings).redis?.address,
+      paths: endpoints.map(({ path }: { path: string }) => path),
+    };
+  };
+  expect(await wired({})).toEqual({
+    ...{ mounts: false, volumes: false, address: undefined },
+    paths: ['/metrics'],
+  });
+  const forecasts = [{ name: 'disk', match: ['node_filesystem_avail_bytes'] }];
+  expect(await wired({ ingest: { replicas: 'elect' }, forecasts })).toEqual({
+    ...{ mounts: true, volumes: true, address: 'redis:6379' },
+    paths: ['/metrics/anomalies', '/metrics'],
+  });
 });
 
 test('whoever may scrape reaches the gauges and nothing else', async () => {

@@ -53,6 +53,13 @@ edge
 {{- if and (not (include "treeline.isEdge" .)) (or .Values.redis.address .Values.redis.sentinels .Values.redis.development.enabled) -}}true{{- end -}}
 {{- end -}}
 
+{{/* Apis share it, and receivers that elect a replica of each Prometheus. */}}
+{{- define "treeline.usesRedis" -}}
+{{- $own := default dict (get (get .root.Values .key | default dict) "config") -}}
+{{- $replicas := dig "ingest" "replicas" (dig "ingest" "replicas" "off" .root.Values.config) $own -}}
+{{- if and (include "treeline.hasRedis" .root) (or (eq .key "api") (and (eq .key "receiver") (eq $replicas "elect"))) -}}true{{- end -}}
+{{- end -}}
+
 {{- define "treeline.isDevelopmentRedis" -}}
 {{- if and (include "treeline.isService" .) (not (include "treeline.isEdge" .)) .Values.redis.development.enabled -}}true{{- end -}}
 {{- end -}}

@@ -48,8 +48,7 @@
 {{- if $v.tls.enabled -}}
 {{- $_ := set $made "tls" (dict "certFile" (printf "/etc/treeline/tls/%s" $v.tls.certKey) "keyFile" (printf "/etc/treeline/tls/%s" $v.tls.keyKey)) -}}
 {{- end -}}
-{{- $redis := include "treeline.configRedis" $root | fromYaml -}}
-{{- if and $redis (eq .key "api") }}{{ $_ := set $made "redis" $redis }}{{ end -}}
+{{- if include "treeline.usesRedis" . }}{{ $_ := set $made "redis" (include "treeline.configRedis" $root | fromYaml) }}{{ end -}}
 {{- if and $v.deepCheck.enabled (has .key (list "scorer" "api")) }}{{ $_ := set $made "verdicts" "on" }}{{ end -}}
 {{- $deep := include "treeline.configDeepCheck" $root | fromYaml -}}
 {{- $own := dict -}}

@@ -85,8 +85,8 @@ metadata:
 - { name: kafka-sasl, mountPath: /etc/treeline/kafka-sasl, readOnly: true }
 {{- end }}
 {{- end }}
-{{- if eq .key "api" }}
-{{- if and (include "treeline.hasRedis" .root) (include "treeline.redisSecret" .root) }}
+{{- if include "treeline.usesRedis" . }}
+{{- if include "treeline.redisSecret" .root }}
 - { name: redis, mountPath: /etc/treeline/redis, readOnly: true }
 {{- end }}
 {{- if include "treeline.redisTlsSecret" .root }}
@@ -135,7 +135,7 @@ metadata:
   secret: { secretName: {{ $v.kafka.sasl.existingSecret }} }
 {{- end }}
 {{- end }}
-{{- if and (eq .key "api") (include "treeline.hasRedis" .root) }}
+{{- if include "treeline.usesRedis" . }}
 {{- with include "treeline.redisSecret" .root }}
 - name: redis
   secret: { secretName: {{ . }} }
