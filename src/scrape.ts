@@ -14,7 +14,7 @@ export interface GaugeSource {
     isUtf8: boolean;
     matches: (labels: readonly Label[]) => boolean;
     tenant: string;
-  }): Iterable<string>;
+  }): Iterable<string | Uint8Array>;
 }
 
 /** Gauges that stand on /metrics itself, by the names of another program. */
@@ -94,10 +94,13 @@ function stream(
 }
 
 /** Hands out a slice at a time and lets other requests in between. */
-async function* slices(first: string, lines: Iterable<string>): AsyncGenerator<string> {
+async function* slices(
+  first: string,
+  lines: Iterable<string | Uint8Array>,
+): AsyncGenerator<string | Uint8Array> {
   if (first !== '') yield first;
   for (const slice of lines) {
-    if (slice !== '') yield slice;
+    if (slice.length > 0) yield slice;
     await new Promise((turn) => setImmediate(turn));
   }
 }

@@ -207,9 +207,9 @@ test('receivers that elect replicas have the Redis of the apis, and forecasts ar
       },
       { apis: ['monitoring.coreos.com/v1'] },
     );
-    const pod = one(objects, 'Deployment', 'receiver').spec.template.spec;
-    const settings = one(objects, 'ConfigMap', 'receiver').data['treeline.yaml'];
-    const { endpoints } = one(objects, 'ServiceMonitor', 'api').spec;
+    const pod = one(objects, 'Deployment', 'receiver')['spec'].template.spec;
+    const settings = one(objects, 'ConfigMap', 'receiver')['data']['treeline.yaml'];
+    const { endpoints } = one(objects, 'ServiceMonitor', 'api')['spec'];
     return {
       mounts: pod.containers[0].volumeMounts.some(({ name }: { name: string }) => name === 'redis'),
       volumes: pod.volumes.some(({ name }: { name: string }) => name === 'redis'),

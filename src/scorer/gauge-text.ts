@@ -14,6 +14,11 @@ export function labelText(labels: readonly Label[], isUtf8: boolean): string {
   return `{${pairs.join(',')}}`;
 }
 
+export function isAscii(text: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are ASCII, too
+  return /^[\x00-\x7f]*$/.test(text);
+}
+
 export function numberText(value: number): string {
   if (value === Number.POSITIVE_INFINITY) return '+Inf';
   return value === Number.NEGATIVE_INFINITY ? '-Inf' : String(value);

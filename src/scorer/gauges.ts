@@ -15,7 +15,8 @@ import {
   type ProfileName,
 } from './gauge-profile.js';
 import { type Claim, Seats, STANDING } from './gauge-seats.js';
-import { labelText, numberText } from './gauge-text.js';
+import { isAscii, labelText } from './gauge-text.js';
+import { LineWriter } from './line-writer.js';
 import type { Partition } from './partition.js';
 import type { PhaseChange } from './phase-change.js';
 import { type Group, RateGroups } from './rate-groups.js';
@@ -55,6 +56,8 @@ interface Shown {
   labels: Label[];
   text: string;
   utf8Text: string;
+  /** Both texts. */
+  isAscii: boolean;
   /** Wall clock; infinite while the anomaly is open. */
   untilMs: number;
 }
@@ -66,7 +69,7 @@ interface Part {
 }
 
 const pickGroup = labelPicker(['__name__', 'detector', 'namespace', 'job']);
-const SLICE_CHARACTERS = 32 * 1024;
+const NOTHING = new Uint8Array(0);
 
 export class Gauges {
   readonly #settings: GaugeSettings;
@@ -166,8 +169,8 @@ export class Gauges {
   }
 
   /** Lines of the exposition format in slices of bounded size; an empty one only gives others their turn. */
-  *lines(scrape: Scrape): Generator<string> {
-    for (const _ of this.#seat()) yield '';
+  *lines(scrape: Scrape): Generator<Uint8Array> {
+    for (const _ of this.#seat()) yield NOTHING;
     this.#forget();
     const { gauges } = this.#profile;
     const rows: Shown[] = [];
@@ -175,7 +178,7 @@ export class Gauges {
     let looked = 0;
     for (const [index, { partition, shown }] of this.#parts) {
       for (const [entry, one] of shown) {
-        if (++looked % GAUGE_ROWS_PER_TURN === 0) yield '';
+        if (++looked % GAUGE_ROWS_PER_TURN === 0) yield NOTHING;
         if (this.#parts.get(index)?.shown !== shown) break; // it left meanwhile
         if (one.tenant !== scrape.tenant || !scrape.matches(one.labels)) continue;
         const measures = this.#measuresOf(index, partition, entry);
@@ -183,28 +186,23 @@ export class Gauges {
         for (const [i, { measure }] of gauges.entries()) columns[i]?.push(measures[measure]);
       }
     }
-    let slice = '';
+    const writer = new LineWriter();
     for (const [i, { name, help }] of gauges.entries()) {
       const column = columns[i] as number[];
-      slice += `# HELP ${name} ${help}\n# TYPE ${name} gauge\n`;
-      for (const [row, { text, utf8Text }] of rows.entries()) {
+      writer.text(`# HELP ${name} ${help}\n# TYPE ${name} gauge\n`);
+      for (let row = 0; row < rows.length; row++) {
         const value = column[row] as number;
         if (Number.isNaN(value)) continue;
-        slice += `${name}${scrape.isUtf8 ? utf8Text : text} ${numberText(value)}\n`;
-        if (slice.length > SLICE_CHARACTERS) {
-          yield slice;
-          slice = '';
-        }
+        const { text, utf8Text, isAscii } = rows[row] as Shown;
+        writer.sample(name, scrape.isUtf8 ? utf8Text : text, isAscii, value);
+        if (writer.isFull) yield writer.take();
       }
     }
     for (const line of this.#groups.lines(scrape.tenant, this.#down())) {
-      slice += `${line}\n`;
-      if (slice.length > SLICE_CHARACTERS) {
-        yield slice;
-        slice = '';
-      }
+      writer.text(`${line}\n`);
+      if (writer.isFull) yield writer.take();
     }
-    yield slice;
+    yield writer.take();
   }
 
   /** Open anomalies of each group whose flag is down. */
@@ -266,8 +264,7 @@ export class Gauges {
     const one = {
       tenant: partition.tenant(entry),
       labels,
-      text: labelText(gaugeLabels, false),
-      utf8Text: labelText(gaugeLabels, true),
+      ...textsOf(gaugeLabels),
       untilMs: Number.POSITIVE_INFINITY,
     };
     shown.set(entry, one);
@@ -382,4 +379,12 @@ export class Gauges {
     if (part === undefined) throw new RangeError(`Partition ${index} is not ours`);
     return part;
   }
+}
+
+function textsOf(labels: readonly Label[]): Pick<Shown, 'text' | 'utf8Text' | 'isAscii'> {
+  const text = labelText(labels, false);
+  const utf8Text = labelText(labels, true);
+  // Nearly always one and the same: kept once.
+  const isSame = text === utf8Text;
+  return { text, utf8Text: isSame ? text : utf8Text, isAscii: isAscii(text) && isAscii(utf8Text) };
 }
