@@ -4,6 +4,7 @@
 // because what was not settled is read again by whoever owns it next. It may also come back before its old loop has
 // ended; the new loop waits for that. Each time of owning a partition is a tenure (tenure.ts).
 
+import { setMaxListeners } from 'node:events';
 import type { Logger } from './http-server.js';
 import type { Log, Topic } from './log/log.js';
 import { type Pace, REAL_PACE } from './pace.js';
@@ -70,6 +71,8 @@ export interface Running {
 
 export async function runStage(log: Log, stage: Stage, logger: Logger): Promise<Running> {
   const stopping = new AbortController();
+  // One for each partition; Node would warn of a leak from the eleventh on.
+  setMaxListeners(0, stopping.signal);
   const tenures = new Map<number, Tenure>();
   /** Of every partition whose last loop has not ended yet. */
   const endings = new Map<number, Promise<void>>();

@@ -3,6 +3,7 @@
 // overwritten at the next read of that partition, so that a consumer who keeps them is found out.
 
 import { strict as assert } from 'node:assert';
+import { setMaxListeners } from 'node:events';
 import { OperatingError } from '../src/errors.js';
 import type { Assignment, Batch, Bounds, Log, Subscription, Topic } from '../src/log/log.js';
 
@@ -24,7 +25,7 @@ export class MemoryLog implements Log {
   readonly id: string;
   readonly partitions: number;
   readonly remains: Remains;
-  readonly #closing = new AbortController();
+  readonly #closing = unbounded(new AbortController());
   readonly #wakes = new Set<() => void>();
   #durable: Promise<unknown> = Promise.resolve();
 
@@ -57,7 +58,7 @@ export class MemoryLog implements Log {
 
   async subscribe(topic: Topic, assignment: Assignment): Promise<Subscription> {
     if (this.#closing.signal.aborted) throw closed('log');
-    const ending = new AbortController();
+    const ending = unbounded(new AbortController());
     const lent = new Map<number, Uint8Array[]>();
     setImmediate(() => {
       for (let partition = 0; partition < this.partitions; partition++) {
@@ -153,4 +154,10 @@ function take(lane: Lane, wanted: { first: number; from: number; bytesMax: numbe
 
 function closed(what: string): OperatingError {
   return new OperatingError('log_closed', `The ${what} is closed`);
+}
+
+/** Every read that waits listens to it. */
+function unbounded(controller: AbortController): AbortController {
+  setMaxListeners(0, controller.signal);
+  return controller;
 }

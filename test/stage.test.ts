@@ -373,3 +373,16 @@ test('scenario 42: a stop finishes the batch in work, lets the stage save, and o
   await settled();
   expect(stage.notes.at(-1)).toBe('leave');
 });
+
+test('a process with many partitions is not warned of a leak', async () => {
+  const warnings: Error[] = [];
+  const note = (warning: Error) => warnings.push(warning);
+  process.on('warning', note);
+  const log = new MemoryLog(64);
+  const running = await runStage(log, new NotedStage(), quiet);
+  await turns(50);
+  await running.stop();
+  await log.close();
+  process.off('warning', note);
+  expect(warnings).toEqual([]);
+});

@@ -10,6 +10,7 @@
 // taken.
 
 import { strict as assert } from 'node:assert';
+import { setMaxListeners } from 'node:events';
 import { OperatingError } from '../errors.js';
 import { RECORD_BYTES_MAX } from '../limits.js';
 import type { KafkaClient } from '../log/kafka-client.js';
@@ -26,6 +27,8 @@ export async function openKafkaStore(
   await openStoreTopic(client, settings);
   const topic = storeTopicName(settings.prefix);
   const ending = new AbortController();
+  // Every partition that waits for its next try listens.
+  setMaxListeners(0, ending.signal);
   const producer = client.producer();
   const cluster = client.cluster();
   try {
