@@ -234,6 +234,9 @@ export const BUDGET_DAYS = 7;
 export const BUDGET_DAY_RATIO = 2;
 /** Notified within BUDGET_DAYS at most, in budgets of those days. */
 export const BUDGET_WEEK_RATIO = 1.2;
+/** Of a series of which less than a day's worth of samples is known, a score counts as this part of it. */
+export const YOUNG_MS = 24 * 60 * 60 * 1000;
+export const YOUNG_SHARE = 0.5;
 /** The part of the budget that may go to chance. */
 export const CHANCE_SHARE = 0.1;
 /** A new installation notifies nobody for this long, in stream time. */

@@ -18,6 +18,7 @@ export interface Told {
   band?: readonly [number, number];
   cause?: Cause;
   tenant?: string;
+  isYoung?: boolean;
 }
 
 export function candidate(phase: Phase, at: number, fields: CandidateFields = {}): Candidate {
@@ -48,6 +49,7 @@ export function candidatesOf(told: Told): Candidate[] {
     ...{ value, expected, lower, upper },
     cause: told.cause ?? Cause.MAGNITUDE,
     label: labelsOf(labels),
+    isYoung: told.isYoung ?? false,
   };
   const rows = [candidate(Phase.ONSET, onset, { ...fields, score: Math.min(score, 1.1) })];
   rows.push(candidate(Phase.PEAK, peak, { ...fields, score }));

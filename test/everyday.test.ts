@@ -287,9 +287,9 @@ what \`test/everyday.test.ts\` finds; a change of what is found changes it.
 ${rows.join('\n')}
 
 A new series is warming up for its first 100 samples, and says nothing until then. For the rest of its first day it has seen
-little, and may raise an anomaly by chance: those of a deploy and of a successor are no more than that. A series that
-ends leaves no anomaly behind: that something is gone is for an alert on \`up\` to say. Clocks that go back move the whole
-rhythm by an hour; with \`timezone\` set that is no news.
+little, and may raise an anomaly by chance: those of a deploy and of a successor are no more than that, and nobody is told.
+A series that ends leaves no anomaly behind: that something is gone is for an alert on \`up\` to say. Clocks that go back
+move the whole rhythm by an hour; with \`timezone\` set that is no news.
 `;
 }
 

@@ -152,6 +152,28 @@ test('what was held back is told of when it grows', () => {
   expect(outcome()).toBe(Outcome.NOTIFIED);
 });
 
+test('of a series that has hardly been seen only what is far out is told', () => {
+  const timeline = timelineOf({ mode: 'live', budget: 5 });
+  const young = (host: number, score: number) => ({
+    ...fault(host, host * HOUR, score),
+    isYoung: true,
+  });
+  const outcomeOf = (told: Told) => {
+    const incident = timeline.incidentOf(anomalyId(told), '');
+    return incident && timeline.outcomeOf(incident);
+  };
+  const all = [young(1, 1.9), young(2, 2.1), fault(3, 3 * HOUR, 1.1)];
+  for (const told of all) apply(timeline, told);
+  expect(all.map(outcomeOf)).toEqual([Outcome.HELD, Outcome.NOTIFIED, Outcome.NOTIFIED]);
+  // What is known of another series of the same incident is no guess.
+  const both = [
+    young(4, 1.5),
+    { ...fault(4, 4 * HOUR, 1.2), labels: { __name__: 'n', instance: 'host-4' } },
+  ];
+  for (const told of both) apply(timeline, told);
+  expect(both.map(outcomeOf)).toEqual([Outcome.NOTIFIED, Outcome.NOTIFIED]);
+});
+
 test('with a budget of nothing nobody hears of anything', () => {
   const timeline = timelineOf({ mode: 'live', budget: 0 });
   apply(timeline, fault(1, DAY, 100));

@@ -42,6 +42,8 @@ export interface Anomaly {
   cause: CauseName;
   /** Also of the highest sample; of a series that is no entity's distance none. */
   features: readonly FeatureShare[];
+  /** Also of the highest sample: the series had hardly been seen, and what is rare for it was a guess. */
+  isYoung: boolean;
   /** Undefined while it is open. */
   endMs: number | undefined;
   /** Of its earliest judged sample; undefined while the deep check has said nothing. */
@@ -207,6 +209,7 @@ export class Anomalies {
       upper: 0,
       cause: 'unspecified',
       features: [],
+      isYoung: false,
       endMs: undefined,
       verdict: this.early.take(id),
       previousId: before?.id,
@@ -269,4 +272,5 @@ function copyMeasures(candidate: Candidate, into: Anomaly): void {
   into.upper = candidate.upper;
   into.cause = causeName(candidate.cause);
   into.features = featuresOf(candidate.feature);
+  into.isYoung = candidate.isYoung;
 }

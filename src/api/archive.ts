@@ -157,7 +157,7 @@ async function each(
 /** As it is stored, and as it is told in the topic of anomalies. */
 export function bytesOf(anomaly: Anomaly): Uint8Array {
   const { tenant, fingerprint, labels, cause, endMs, onsetMs, peakMs, verdict } = anomaly;
-  const { score, value, expected, lower, upper, features } = anomaly;
+  const { score, value, expected, lower, upper, features, isYoung } = anomaly;
   return toBinary(
     AnomalySchema,
     create(AnomalySchema, {
@@ -165,7 +165,7 @@ export function bytesOf(anomaly: Anomaly): Uint8Array {
       fingerprint: BigInt(`0x${fingerprint}`),
       onsetMs: BigInt(onsetMs),
       peakMs: BigInt(peakMs),
-      ...{ score, value, expected, lower, upper },
+      ...{ score, value, expected, lower, upper, isYoung },
       cause: Cause[cause.toUpperCase() as keyof typeof Cause],
       ...(endMs !== undefined && { endMs: BigInt(endMs) }),
       label: labels.map(({ name, value }) => ({ name, value })),
@@ -180,7 +180,7 @@ export function bytesOf(anomaly: Anomaly): Uint8Array {
 
 function anomalyOf(bytes: Uint8Array): Anomaly {
   const kept = fromBinary(AnomalySchema, bytes);
-  const { tenant, score, value, expected, lower, upper } = kept;
+  const { tenant, score, value, expected, lower, upper, isYoung } = kept;
   const low = Number(kept.fingerprint & 0xffffffffn);
   const fingerprint = fingerprintText(low, Number(kept.fingerprint >> 32n));
   const onsetMs = Number(kept.onsetMs);
@@ -191,7 +191,7 @@ function anomalyOf(bytes: Uint8Array): Anomaly {
     labels: kept.label.map(({ name, value: text }) => ({ name, value: text })),
     onsetMs,
     peakMs: Number(kept.peakMs),
-    ...{ score, value, expected, lower, upper },
+    ...{ score, value, expected, lower, upper, isYoung },
     cause: causeName(kept.cause),
     features: featuresOf(kept.feature),
     endMs: kept.endMs === undefined ? undefined : Number(kept.endMs),

@@ -19,6 +19,7 @@ import {
   INCIDENT_SPAN_MS,
   REJOIN_MS,
   TOGETHER_MS,
+  YOUNG_SHARE,
 } from '../limits.js';
 import type { Label } from '../series.js';
 import { type Anomaly, compare, type Place, placeOf } from './anomalies.js';
@@ -256,16 +257,26 @@ export interface Weight {
   peak: Anomaly;
   /** Different series. */
   series: number;
-  /** What incidents are compared by: the highest score, and one more of it with each doubling of the series. */
+  /**
+   * What incidents are compared by: the highest score, of young series a share of it, and one more of it with each doubling
+   * of the series.
+   */
   rank: number;
+  /** All series are young, and what was found is no more than what a guess comes to. */
+  isGuess: boolean;
 }
 
 export function weightOf(members: readonly Anomaly[]): Weight {
   let peak = members[0] as Anomaly;
+  let highest = 0;
+  let isYoung = true;
   const series = new Set<string>();
   for (const anomaly of members) {
     if (anomaly.score > peak.score) peak = anomaly;
+    highest = Math.max(highest, anomaly.isYoung ? YOUNG_SHARE * anomaly.score : anomaly.score);
+    isYoung &&= anomaly.isYoung;
     series.add(anomaly.fingerprint);
   }
-  return { peak, series: series.size, rank: peak.score * (1 + Math.log2(series.size)) };
+  const rank = highest * (1 + Math.log2(series.size));
+  return { peak, series: series.size, rank, isGuess: isYoung && rank <= 1 };
 }

@@ -1,5 +1,6 @@
 // Decides for each incident whether somebody is notified of it, and remembers what was decided. An incident is notified
 //
+//   when it is more than a guess about series that have hardly been seen (incidents.ts), and
 //   when it ranks above what chance brings (chance.ts), where most incidents must be chance, and
 //   when it is among the highest ranked of the last BUDGET_DAYS, as many as the budget has for them, and
 //   while the budget of the day and of the week is not spent.
@@ -184,11 +185,10 @@ export class Notices {
         outcome = QUIET_OUTCOMES[why ?? 'dismissed'];
       } else if (this.isShadow(atMs, stream.firstMs)) outcome = Outcome.SHADOW;
       else {
-        const rank =
-          loud.length === incident.members.length
-            ? this.weightOf(incident).rank
-            : weightOf(loud).rank;
-        const isWithin = this.#isWithin({ rank, atMs, firstMs: stream.firstMs }, rivals);
+        const { rank, isGuess } =
+          loud.length === incident.members.length ? this.weightOf(incident) : weightOf(loud);
+        const isWithin =
+          !isGuess && this.#isWithin({ rank, atMs, firstMs: stream.firstMs }, rivals);
         outcome = isWithin ? Outcome.NOTIFIED : Outcome.HELD;
       }
       if (before?.outcome === outcome) return false;

@@ -137,6 +137,9 @@ export const AnomalyRow = Type.Object({
     }),
     { description: 'Of the distance of an entity; of any other series empty' },
   ),
+  young: Type.Boolean({
+    description: 'Its series was known for less than a day: the score is a guess',
+  }),
   verdict: oneOf(VERDICTS, 'What the deep check said; unchecked also while it has said nothing'),
   deepCheck: Type.Unsafe<Static<typeof DeepCheckFields> | null>({
     anyOf: [DeepCheckFields, { type: 'null' }],

@@ -46,6 +46,7 @@ export function anomalyRow(anomaly: Anomaly, timeline: Timeline): AnomalyRow {
       ...{ name, share },
       value: finite(value ?? Number.NaN),
     })),
+    young: anomaly.isYoung,
     verdict: anomaly.verdict?.outcome ?? 'unchecked',
     deepCheck: anomaly.verdict === undefined ? null : deepCheckRow(anomaly.verdict),
     feedback: said === undefined ? null : kindOf(said),

@@ -3,6 +3,7 @@
 
 import { create, toBinary } from '@bufbuild/protobuf';
 import { CandidateSchema, Cause, Phase, type Window, WindowSchema } from '../gen/candidate_pb.js';
+import { YOUNG_MS } from '../limits.js';
 import { featureShares } from './entity-view.js';
 import type { Partition } from './partition.js';
 import type { PhaseChange } from './phase-change.js';
@@ -25,9 +26,18 @@ export function encodeCandidate(
     cause: cause === 'none' ? Cause.UNSPECIFIED : Cause[cause.toUpperCase() as keyof typeof Cause],
     label: partition.labels(entry),
     feature: featureShares(partition, entry),
+    isYoung: isYoung(partition, entry),
     ...(window !== undefined && { window }),
   });
   return toBinary(CandidateSchema, candidate);
+}
+
+/** Less than a day's worth of its samples has been seen. */
+function isYoung({ slots, forest }: Partition, entry: number): boolean {
+  const slot = slots.slotOf(entry);
+  if (slot === NO_SLOT) return false;
+  const { samples, intervalMs } = forest.view(slot);
+  return samples * intervalMs < YOUNG_MS;
 }
 
 /**
