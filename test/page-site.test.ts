@@ -120,7 +120,7 @@ test('each view says what it cannot tell: unsuited, unchecked, and held back by 
   await held.getByText('1', { exact: true }).waitFor();
   await held.getByRole('link').click();
   await page.waitForFunction(() => location.hash.includes('show=held'));
-  await page.locator('a.row.incident', { hasText: 'held back by the budget' }).click();
+  await page.locator('a.row.incident', { hasText: 'held back' }).click();
   const check = page.locator('.strip div', { hasText: 'Deep check' });
   await check.getByText('unchecked', { exact: true }).waitFor();
   await page.locator('a.row.member').click();

@@ -34,7 +34,7 @@ export function Judgement({
           <dd>
             score {scoreText(score)}, {CAUSE_WORDS[cause]}: {number(anomaly.value)} at{' '}
             <Time at={anomaly.peak} /> where {number(anomaly.lower)} to {number(anomaly.upper)} was
-            expected
+            expected{anomaly.young && '; known for less than a day, so the score counts half'}
           </dd>
         </div>
         <div>

@@ -25,7 +25,10 @@ const WORDS: readonly [word: string, meaning: string][] = [
   ],
   ['anomaly', 'one series, from onset to end'],
   ['incident', 'anomalies that move together; the first mover began it'],
-  ['notified', 'somebody was told; held back: the budget of incidents a day went to higher ones'],
+  [
+    'notified',
+    'somebody was told; held back: the budget of incidents a day went to higher ones, or all that is known is less than a day',
+  ],
   ['shadow', 'a new installation watches for a week before it notifies anybody'],
   ['warming', 'too few samples seen for a flag'],
   ['verdict', 'what the deep check said of a suspicion; unchecked: nothing looked a second time'],

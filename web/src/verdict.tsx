@@ -22,7 +22,7 @@ const VERDICT_WORDS: Readonly<Record<string, string>> = {
 const OUTCOME_WORDS: Readonly<Record<string, string>> = {
   pending: 'being decided',
   notified: 'notified',
-  held: 'held back by the budget',
+  held: 'held back',
   shadow: 'shadow: nobody told',
   muted: 'muted',
   dismissed: 'dismissed',
