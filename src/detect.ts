@@ -27,6 +27,10 @@ const SUMMARY = 'The latest vector of every pod with its verdict, as the pod ser
 const ANY = { type: 'object', additionalProperties: true };
 const ANSWERS = {
   200: { ...ANY, description: 'Pods, each with its features, flag, score and age' },
+  400: {
+    description: 'The request cannot be understood',
+    content: { 'text/plain': { schema: Type.String() } },
+  },
   503: { ...ANY, description: 'No vector yet, and why; or no detector of pods is set' },
 };
 

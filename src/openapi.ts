@@ -45,9 +45,24 @@ export async function openApi(server: HttpServer, version: string): Promise<void
     },
     transform: ({ schema, url }) => {
       const isShown = (schema as { summary?: string } | undefined)?.summary !== undefined;
-      return { schema: { ...schema, hide: !isShown }, url };
+      const asked = (schema as { querystring?: QuerySchema } | undefined)?.querystring;
+      const querystring = asked && { querystring: withoutDefaults(asked) };
+      return { schema: { ...schema, ...querystring, hide: !isShown }, url };
     },
   });
   await server.register(swaggerUi, { routePrefix: '/docs', staticCSP: true });
   server.get('/openapi.json', (_request, reply) => reply.send(server.swagger()));
+}
+
+interface QuerySchema {
+  required?: readonly string[];
+  properties?: Readonly<Record<string, { default?: unknown }>>;
+}
+
+/** What has a default need not be asked for, though whoever answers always has it. */
+function withoutDefaults(schema: QuerySchema): QuerySchema {
+  const required = schema.required?.filter(
+    (name) => schema.properties?.[name]?.default === undefined,
+  );
+  return { ...schema, ...(required !== undefined && { required }) };
 }
