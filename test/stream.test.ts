@@ -108,8 +108,8 @@ test('who comes back hears what was missed; of another process, everything is to
 test('a tenant hears of its own only', () => {
   const stream = new EventStream();
   const a = stream.open('a', undefined);
-  stream.publish({ name: 'anomaly', tenant: 'b', row: { id: 'of b' } });
-  stream.publish({ name: 'anomaly', tenant: 'a', row: { id: 'of a' } });
+  stream.publish({ name: 'anomaly', tenant: 'b', row: () => ({ id: 'of b' }) });
+  stream.publish({ name: 'anomaly', tenant: 'a', row: () => ({ id: 'of a' }) });
   const text = String(a.read());
   expect(text).toContain('of a');
   expect(text).not.toContain('of b');
@@ -124,7 +124,7 @@ test('only the last events are kept for those who come back', () => {
   const stream = new EventStream();
   const id = /id: (\w+-)/.exec(String(stream.open('', undefined).read()))?.[1];
   for (let i = 0; i < STREAM_EVENTS_MAX + 10; i++) {
-    stream.publish({ name: 'anomaly', tenant: 't', row: { i } });
+    stream.publish({ name: 'anomaly', tenant: 't', row: () => ({ i }) });
   }
   const first = (from: number) => String(stream.open('t', `${id}${from}`).read());
   expect(first(9)).toContain('event: reset');

@@ -315,13 +315,13 @@ export class Api {
     const { timeline } = this;
     for (const anomaly of anomalies) {
       const { tenant } = anomaly;
-      this.#stream.publish({ name: 'anomaly', tenant, row: anomalyRow(anomaly, timeline) });
+      this.#stream.publish({ name: 'anomaly', tenant, row: () => anomalyRow(anomaly, timeline) });
     }
     for (const id of firstMovers) {
       const tenant = timeline.anomalies.find(id)?.tenant;
       const incident = tenant === undefined ? undefined : timeline.incidentOf(id, tenant);
       if (incident === undefined) continue; // forgotten meanwhile
-      const row = incidentRow(incident, timeline);
+      const row = () => incidentRow(incident, timeline);
       this.#stream.publish({ name: 'incident', tenant: incident.tenant, row });
     }
     this.#alerts.wake();

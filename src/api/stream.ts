@@ -17,7 +17,8 @@ export type EventName = 'anomaly' | 'incident';
 interface Event {
   sequence: number;
   tenant: string;
-  text: string;
+  /** Written when somebody reads it, which is seldom; then as things are by then. */
+  text: () => string;
 }
 
 interface Client {
@@ -43,14 +44,16 @@ export class EventStream {
     return this.#isClosed || this.#clients.size >= STREAM_CLIENTS_MAX;
   }
 
-  publish(event: { name: EventName; tenant: string; row: object }): void {
+  publish({ name, tenant, row }: { name: EventName; tenant: string; row: () => object }): void {
     const sequence = ++this.#sequence;
-    const { name, tenant, row } = event;
     const id = `${this.#epoch}-${sequence}`;
-    const text = `id: ${id}\nevent: ${name}\ndata: ${JSON.stringify(row)}\n\n`;
+    const text = () => `id: ${id}\nevent: ${name}\ndata: ${JSON.stringify(row())}\n\n`;
     this.#kept.push({ sequence, tenant, text });
     if (this.#kept.length > STREAM_EVENTS_MAX) this.#kept.shift();
-    for (const client of this.#clients) if (client.tenant === tenant) this.#write(client, text);
+    const readers = [...this.#clients].filter((client) => client.tenant === tenant);
+    if (readers.length === 0) return;
+    const written = text();
+    for (const client of readers) this.#write(client, written);
   }
 
   /** The caller has asked isFull. */
@@ -84,7 +87,7 @@ export class EventStream {
     const missed = this.#kept.filter(
       (event) => event.tenant === tenant && event.sequence > sequence,
     );
-    return `${at}event: hello\ndata: {}\n\n${missed.map((event) => event.text).join('')}`;
+    return `${at}event: hello\ndata: {}\n\n${missed.map((event) => event.text()).join('')}`;
   }
 
   #write(client: Client, text: string): void {
