@@ -3,10 +3,11 @@
 // in float64, onnxruntime in its process. Without --data a small set of made series is forecast, which the gate also holds
 // against its reference (test/forecast-quality.test.ts). No goal: detection (detect.bench.ts), speed (inference.bench.ts).
 //
-//   node dist/bench/forecast.bench.js [--data DIR] [--model nano ...] [--runtime auto|native|wasm] [--smoke]
+//   node dist/bench/forecast.bench.js [--data DIR | --labelled DIR] [--model nano ...] [--runtime auto|native|wasm] [--smoke]
 //
-// DIR holds Arrow files of the BOOM benchmark, whose names end in the sampling step; Python with pyarrow reads them, which
-// the bench installs into its cache.
+// --data: Arrow files of the BOOM benchmark, whose names end in the sampling step; Python with pyarrow reads them, which
+// the bench installs into its cache. --labelled: the folders that the other benches take, as series to forecast: a set of
+// those of 1 minute and one of those of 5 minutes from each; labels and rows without a value are left out.
 
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -27,10 +28,12 @@ import {
   windowsOf,
 } from './forecast-score.js';
 import { madeForecastSets } from './forecast-series.js';
+import { presentRows, readCorpora } from './labelled-series.js';
 
 const { values: options } = parseArgs({
   options: {
     data: { type: 'string' },
+    labelled: { type: 'string' },
     model: { type: 'string', multiple: true, default: ['nano'] },
     runtime: { type: 'string', default: 'auto' },
     smoke: { type: 'boolean', default: false },
@@ -43,10 +46,7 @@ console.log(
   `${new Date().toISOString().slice(0, 10)}, ${cpus()[0]?.model}, Node ${process.version}`,
 );
 const made = madeForecastSets();
-const sets =
-  options.data === undefined
-    ? made.slice(0, options.smoke ? 2 : made.length)
-    : await realSets(options.data);
+const sets = await chosenSets();
 const naive = new Map(sets.map((set) => [set.name, scoreOf(set, byRule('seasonal naive', set))]));
 const report: Record<string, object> = {};
 for (const rule of Object.keys(RULES)) {
@@ -112,6 +112,36 @@ function print(
   console.log(
     `  ${'all'.padEnd(16)}MASE ${mase.toFixed(3)}  CRPS ${crps.toFixed(3)}  inside ${inside80.toFixed(3)}`,
   );
+}
+
+async function chosenSets(): Promise<ForecastSet[]> {
+  if (options.data !== undefined) return realSets(options.data);
+  if (options.labelled !== undefined) return labelledSets(options.labelled);
+  return made.slice(0, options.smoke ? 2 : made.length);
+}
+
+function labelledSets(folder: string): ForecastSet[] {
+  const found: ForecastSet[] = [];
+  for (const { name, series } of readCorpora(folder)) {
+    const present = series.map(presentRows);
+    for (const step of ['T', '5T']) {
+      const [season, horizon] = [SEASONS[step] as number, HORIZONS[step] as number];
+      const stepMs = (24 * 3_600_000) / season;
+      const fitting = present.filter(
+        ({ timestampsMs, values }) =>
+          medianStep(timestampsMs) === stepMs && values.length > 2 * season,
+      );
+      if (fitting.length === 0) continue;
+      const values = fitting.map((one) => one.values);
+      found.push({ name: `${name}-${step}`, series: values, horizon, season });
+    }
+  }
+  return found;
+}
+
+function medianStep(timestampsMs: Float64Array): number {
+  const steps = timestampsMs.slice(1).map((at, i) => at - (timestampsMs[i] as number));
+  return steps.sort()[steps.length >> 1] as number;
 }
 
 async function realSets(folder: string): Promise<ForecastSet[]> {

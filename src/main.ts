@@ -236,7 +236,10 @@ program
   .description('Look at models of the deep check')
   .command('inspect')
   .description('Read a model and its manifest, compare its answers, and run it once')
-  .argument('<file>', 'an ONNX file with its manifest beside it, a manifest, or the name nano')
+  .argument(
+    '<file>',
+    'an ONNX file with its manifest beside it, a manifest, or the name of a shipped one',
+  )
   .addOption(
     new Option('--runtime <kind>', 'where to run it')
       .choices(['auto', 'native', 'wasm'])

@@ -86,7 +86,7 @@ test('one api forecasts with the model of another process, all of them answer, a
     const page = await pageOf(other);
     return page?.forecast.series === 1 ? page : undefined;
   });
-  expect(told.series[0]?.model).toBe('nano-1.0.0');
+  expect(told.series[0]?.model).toBe('nano-2.0.0');
   const expected = 100 + 20 * Math.sin((2 * Math.PI * (SAMPLES + 63)) / 48);
   expect(Math.abs((told.series[0]?.quantiles['0.5']?.at(-1) ?? 0) - expected)).toBeLessThan(8);
   expect([await madeBy(other), await gaugeOf(other)]).toEqual([0, undefined]);

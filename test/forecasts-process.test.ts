@@ -65,7 +65,7 @@ test('the future of a seasonal series lies within its 98 % band', async () => {
     const answer = await page('near');
     return answer.forecast.series === 1 ? answer : undefined;
   });
-  expect(near.forecast.model).toBe('nano-1.0.0');
+  expect(near.forecast.model).toBe('nano-2.0.0');
   const [shop] = near.series;
   expect(shop).toMatchObject({ state: 'forecast', stepSeconds: 15 });
   expect(Date.parse(shop?.from ?? '')).toBe(firstMs + (SAMPLES - 1) * STEP_MS);

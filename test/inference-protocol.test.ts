@@ -106,7 +106,7 @@ test("Triton's own client is answered as it expects, in binary and in JSON", {
     server: { name: 'treeline', extensions: ['binary_tensor_data'] },
     model: {
       name: 'nano',
-      versions: ['1.0.0'],
+      versions: ['2.0.0'],
       inputs: [
         { name: 'context', datatype: 'FP32', shape: [-1, 512] },
         { name: 'mask', datatype: 'FP32', shape: [-1, 512] },

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What training and evaluation need: PyTorch with a fast BLAS from Debian 12, the rest in a virtual environment.
+# What training, export and evaluation need, in a virtual environment: Python 3.11 and several GB, most of it libraries for
+# graphics cards that PyTorch brings along and this does not use.
 set -eu
 cd "$(dirname "$0")"
-apt-get install -y --no-install-recommends python3-torch python3-onnx python3-numpy libopenblas0-pthread
 python3 -m venv .venv
 .venv/bin/pip install --quiet -r requirements.txt

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from model_constants import CONTEXT, HORIZON, LEVELS, PATCH
+from recall import HINTS, NOTES, SHAPES, recall
 
 TOKENS = CONTEXT // PATCH
 HIDDEN = -1e4
@@ -54,9 +55,10 @@ class Forecaster(nn.Module):
         self.position = nn.Parameter(torch.randn(1, TOKENS, width) * 0.02)
         self.layers = nn.ModuleList([Layer(width, heads, inner) for _ in range(layers)])
         self.last = nn.LayerNorm(width)
-        self.head_widen = nn.Linear(width, 2 * width)
+        self.remember = nn.Linear(len(HINTS) * HORIZON + NOTES, width)
+        self.widen = nn.Linear(width, width)
         self.head = nn.Linear(2 * width, HORIZON * len(LEVELS))
-        self.skip = nn.Linear(width, HORIZON * len(LEVELS))
+        self.believe = nn.Linear(2 * width, len(LEVELS) * len(SHAPES))
         self.register_buffer("future", torch.full((TOKENS, TOKENS), HIDDEN).triu(1))
 
     def tokens(self, context, mask):
@@ -69,10 +71,12 @@ class Forecaster(nn.Module):
             x = layer(x, bias)
         return self.last(x)
 
-    def quantiles(self, tokens):
-        """[..., width] -> [..., 13, 64]"""
-        made = self.head(torch.relu(self.head_widen(tokens))) + self.skip(tokens)
-        return made.view(*tokens.shape[:-1], len(LEVELS), HORIZON)
+    def quantiles(self, tokens, shapes, notes):
+        """[rows, width], and what `recall` gives for the same rows -> [rows, 13, 64]"""
+        seen = tokens + self.remember(torch.cat([shapes[:, i] for i in HINTS] + [notes], 1))
+        both = torch.cat([seen, torch.relu(self.widen(seen))], 1)
+        own = self.head(both).view(-1, len(LEVELS), HORIZON)
+        return own + self.believe(both).view(-1, len(LEVELS), len(SHAPES)) @ shapes
 
     def forward(self, context, mask):
-        return self.quantiles(self.tokens(context, mask)[:, -1])
+        return self.quantiles(self.tokens(context, mask)[:, -1], *recall(context, mask))

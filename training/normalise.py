@@ -1,24 +1,27 @@
-"""Offset and scale of a context, in float64; the same rule as src/deep-check uses when it asks the model.
+"""Offset and scale of a context, in float64; the same rule as src/inference/scaling.ts.
 
-  mean, sd over the observed samples; sd is 1 when they are all but equal (sd <= 1e-9 * |mean|, or 0)
-  z = asinh((x - mean) / sd)      x = mean + sd * sinh(z)
-asinh keeps a spike in the context from hiding everything else.
+  middle  the median of the observed samples (of an even number the upper one of the two in the middle)
+  scale   their mean distance from it; 1 when they are all but equal (<= 1e-9 * |middle|, or 0)
+  z = asinh((x - middle) / scale)      x = middle + scale * sinh(z)
+A spike in the context moves neither much, and asinh keeps it from hiding everything else.
 """
 
 import numpy as np
 
-RELATIVE_SD_MIN = 1e-9
+RELATIVE_SCALE_MIN = 1e-9
 
 
 def offset_and_scale(x, mask):
     """[rows, samples] twice -> two columns [rows, 1]"""
-    x = np.where(mask > 0, x, 0).astype(np.float64)
-    n = np.maximum(mask.sum(1, keepdims=True), 1)
-    mean = x.sum(1, keepdims=True) / n
-    sd = np.sqrt((((x - mean) * mask) ** 2).sum(1, keepdims=True) / n)
-    flat = sd <= RELATIVE_SD_MIN * np.abs(mean)
-    return mean, np.where(flat | (sd == 0), 1.0, sd)
+    seen = mask > 0
+    n = np.maximum(seen.sum(1, keepdims=True), 1)
+    ordered = np.sort(np.where(seen, x, np.inf).astype(np.float64), 1)
+    middle = np.take_along_axis(ordered, n // 2, 1)
+    middle = np.where(np.isfinite(middle), middle, 0)
+    scale = np.where(seen, np.abs(x - middle), 0).sum(1, keepdims=True) / n
+    flat = (scale <= RELATIVE_SCALE_MIN * np.abs(middle)) | (scale == 0)
+    return middle, np.where(flat, 1.0, scale)
 
 
-def normalised(x, mean, sd):
-    return np.arcsinh((x.astype(np.float64) - mean) / sd)
+def normalised(x, middle, scale):
+    return np.arcsinh((x.astype(np.float64) - middle) / scale)

@@ -21,6 +21,16 @@ def log_uniform(rng, low, high, size):
     return np.exp(rng.uniform(np.log(low), np.log(high), size))
 
 
+# What people write into schedules and scrape at whole intervals, in samples.
+CLOCK = np.array([2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 30, 36, 40, 48, 60, 72, 90, 96, 120, 144, 180, 240, 288, 360.0])
+
+
+def periods(rng, low, high, count):
+    """Half of them as they come, half of the clock's."""
+    known = CLOCK[(low <= CLOCK) & (high >= CLOCK)]
+    return np.where(rng.random(count) < 0.5, log_uniform(rng, low, high, count), rng.choice(known, count))
+
+
 def standard(x):
     return (x - x.mean(1, keepdims=True)) / (x.std(1, keepdims=True) + TINY)
 
@@ -48,11 +58,12 @@ def smooth_cycle(rng, count, length, period, jitter=0.0):
     if jitter > 0:
         phase = phase + jitter * autoregressive(rng, count, length, period)
     decay = rng.uniform(0.7, 2.5, (count, 1))
-    x = np.zeros((count, length))
+    angle = (2 * np.pi * (phase % 1)).astype(np.float32)
+    x = np.zeros((count, length), np.float32)
     for k in range(1, 9):
-        weight = rng.standard_normal((count, 1)) / k**decay
-        x += weight * np.sin(2 * np.pi * (k * phase + rng.uniform(0, 1, (count, 1))))
-    return standard(x)
+        weight = (rng.standard_normal((count, 1)) / k**decay).astype(np.float32)
+        x += weight * np.sin(k * angle + rng.uniform(0, 2 * np.pi, (count, 1)).astype(np.float32))
+    return standard(x.astype(np.float64))
 
 
 def trend(rng, count, length):
@@ -77,7 +88,7 @@ def levels(rng, count, length, rate_low, rate_high):
 
 def seasonal(rng, count, length):
     """Traffic and load: cycles with weekends, trend, changing amplitude, noise with memory; sometimes on a log scale."""
-    period = log_uniform(rng, 6, 400, count)
+    period = periods(rng, 6, 400, count)
     fine = period / rng.integers(2, 24, count)
     x = smooth_cycle(rng, count, length, period, 0.01)
     x += some(rng, count, 0.5) * rng.uniform(0.1, 1, (count, 1)) * smooth_cycle(rng, count, length, fine)
@@ -103,7 +114,7 @@ def daily_coarse(rng, count, length):
 
 def counts(rng, count, length):
     """Events per interval: Poisson or more dispersed, on a rate that moves; sometimes mostly zero."""
-    s = 0.7 * smooth_cycle(rng, count, length, log_uniform(rng, 8, 500, count)) * some(rng, count, 0.6)
+    s = 0.7 * smooth_cycle(rng, count, length, periods(rng, 8, 500, count)) * some(rng, count, 0.6)
     s = s + 0.5 * autoregressive(rng, count, length, log_uniform(rng, 2, 200, count)) * some(rng, count, 0.7)
     s = s + levels(rng, count, length, 0.0005, 0.01) * some(rng, count, 0.2)
     rate = log_uniform(rng, 0.02, 500, (count, 1)) * np.exp(np.clip(s, -5, 3))
@@ -158,7 +169,7 @@ def saturated(rng, count, length):
 
 def jobs(rng, count, length):
     """Cron: pulses, ramps and plateaus at a steady pace, sometimes late, sometimes left out, of uneven size."""
-    period = log_uniform(rng, 6, 300, (count, 1))
+    period = periods(rng, 6, 300, count)[:, None]
     u = np.arange(length)[None, :] / period + rng.uniform(0, 1, (count, 1))
     run = np.floor(u).astype(int)
     run -= run.min(1, keepdims=True)
@@ -178,6 +189,70 @@ def jobs(rng, count, length):
     return x + log_uniform(rng, 0.001, 0.3, (count, 1)) * autoregressive(
         rng, count, length, log_uniform(rng, 0.1, 30, count)
     )
+
+
+def schedules(rng, count, length):
+    """Several jobs on one host: pulses of a few samples at whole periods, up or down, nearly alike, on a quiet floor."""
+    x = 0.3 * smooth_cycle(rng, count, length, log_uniform(rng, 60, 600, count)) * some(rng, count, 0.3)
+    at = np.arange(length)[None, :]
+    for share in (1.0, 0.6, 0.3):
+        period = np.maximum(2, np.round(periods(rng, 4, 240, count)))[:, None]
+        late = np.round(rng.normal(0, 0.7, (count, 1)) * some(rng, count, 0.15) * rng.standard_normal(x.shape))
+        offset = at + np.floor(rng.uniform(0, period))
+        run = np.floor(offset / period).astype(int)
+        phase = offset - run * period
+        width = np.maximum(1, np.round(period * log_uniform(rng, 0.005, 0.4, (count, 1))))
+        rough = log_uniform(rng, 0.003, 0.5, (count, 1))
+        each = np.exp(rough * rng.standard_normal((count, int(run.max()) + 1)))
+        left_out = rng.random(each.shape) < 0.04 * some(rng, count, 0.3)
+        size = np.take_along_axis(each * ~left_out, run, 1)
+        inside = phase + late < width
+        profile = np.where(some(rng, count, 0.4), 1 - phase / width * rng.uniform(0, 1, (count, 1)), 1)
+        height = np.exp(0.7 * rng.standard_normal((count, 1))) * np.where(some(rng, count, 0.25), -1, 1)
+        x += some(rng, count, share) * height * size * profile * inside
+    noise = log_uniform(rng, 0.001, 0.25, (count, 1))
+    return x + noise * autoregressive(rng, count, length, log_uniform(rng, 0.1, 20, count))
+
+
+def alternating(rng, count, length):
+    """On and off: compressors, batches, elections. Two or three levels held for times that are alike or not at all."""
+    steps = np.zeros((count, length))
+    mean = log_uniform(rng, 1.5, 60, (count, 2))
+    shape = log_uniform(rng, 0.7, 200, (count, 1))
+    at = rng.uniform(0, mean.sum(1))
+    turn = rng.integers(0, 2, count)
+    rows = np.arange(count)
+    while (alive := at < length).any():
+        steps[rows[alive], at[alive].astype(int)] += 1
+        at = at + np.maximum(1, rng.gamma(shape[:, 0], mean[rows, turn] / shape[:, 0]))
+        turn = 1 - turn
+    visit = np.cumsum(steps, 1).astype(int)
+    drawn = rng.standard_normal((count, int(visit.max()) + 1))
+    on = visit % 2
+    level = on * 2.0 + on * log_uniform(rng, 0.005, 0.8, (count, 1)) * np.take_along_axis(drawn, visit, 1)
+    third = some(rng, count, 0.3) * (np.take_along_axis(rng.random(drawn.shape), visit, 1) < 0.25) * on
+    x = level * (1 - 0.5 * third)
+    drift = 0.5 * autoregressive(rng, count, length, log_uniform(rng, 30, 600, count)) * some(rng, count, 0.5)
+    x = x + drift * np.where(some(rng, count, 0.5), 1 - on, 1)
+    inside = np.clip(1 + 0.5 * autoregressive(rng, count, length, log_uniform(rng, 1, 20, count)), 0.1, 3)
+    x = np.where(some(rng, count, 0.3), x * inside, x)
+    noise = log_uniform(rng, 0.002, 0.3, (count, 1))
+    return x + noise * autoregressive(rng, count, length, log_uniform(rng, 0.1, 10, count))
+
+
+def quiet_and_busy(rng, count, length):
+    """Requests to a service that is hardly used: mostly nothing, single events, spells of work, rarely a large one."""
+    busy = levels(rng, count, length, 0.002, 0.02) > rng.uniform(0, 1.5, (count, 1))
+    rate = log_uniform(rng, 0.01, 0.3, (count, 1)) + busy * log_uniform(rng, 0.3, 8, (count, 1))
+    slow = np.exp(0.5 * autoregressive(rng, count, length, log_uniform(rng, 3, 100, count)))
+    x = rng.poisson(rate * slow) * np.where(some(rng, count, 0.5), rng.gamma(2, 0.5, (count, length)), 1)
+    hit = rng.random((count, length)) < log_uniform(rng, 0.0005, 0.01, (count, 1))
+    storm = np.zeros_like(x)
+    height = hit * np.minimum(rng.pareto(1.0, (count, length)) * 5, 200) * some(rng, count, 0.7)
+    fades = rng.uniform(0, 0.9, (count, 1))
+    for after in range(8):
+        storm[:, after:] += height[:, : length - after] * fades**after
+    return x + (storm if rng.random() < 0.5 else np.round(storm))
 
 
 def plateaus(rng, count, length):
@@ -220,14 +295,17 @@ def small_whole(rng, count, length):
 
 
 FAMILIES = [
-    (seasonal, 6.0),
-    (daily_coarse, 1.5),
+    (seasonal, 5.5),
+    (daily_coarse, 2.5),
     (counts, 2.5),
     (counter_rate, 1.5),
     (wandering, 2.5),
     (latency, 2.0),
     (saturated, 1.2),
-    (jobs, 1.8),
+    (jobs, 1.5),
+    (schedules, 2.5),
+    (quiet_and_busy, 1.2),
+    (alternating, 1.8),
     (plateaus, 0.8),
     (leaks, 1.0),
     (nearly_constant, 1.2),
@@ -260,7 +338,7 @@ def outliers(rng, x, spread):
     """What the model must learn not to repeat: single spikes and short bursts, also in the context."""
     count, length = x.shape
     hit = (rng.random(x.shape) < 0.004) & some(rng, count, 0.2)
-    x = x + hit * rng.standard_t(2, x.shape).clip(-20, 20) * 3 * spread
+    x[hit] += (3 * np.broadcast_to(spread, x.shape)[hit]) * rng.standard_t(2, int(hit.sum())).clip(-20, 20)
     start = rng.integers(0, length, (count, 1))
     width = rng.integers(2, 30, (count, 1))
     at = np.arange(length)[None, :]

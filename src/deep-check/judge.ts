@@ -9,7 +9,7 @@
 //   else                                                   abstained: the forest's word stands
 
 import type { Forecast } from '../inference/forecaster.js';
-import { scaleOf } from '../inference/scaling.js';
+import { meanAndDeviation } from '../inference/scaling.js';
 import type { Question } from './origins.js';
 import { type Band, bandAt, exceedanceAt, surpriseAt } from './surprise.js';
 
@@ -160,7 +160,7 @@ export function tail(value: number, usual: readonly number[]): number {
 
 /** The width below which a band is not believed: values come in steps, and nothing is known more exactly than that. */
 function floorOf(context: Float64Array): number {
-  const { mean, sd } = scaleOf(context);
+  const { mean, sd } = meanAndDeviation(context);
   const values = context.filter((value) => !Number.isNaN(value)).sort();
   let gap = Number.POSITIVE_INFINITY;
   for (let i = 1; i < values.length; i++) {

@@ -110,7 +110,7 @@ export class ModelForecaster implements Forecaster {
     const before = new Turn();
     for (const context of contexts) {
       const newest = context.subarray(-manifest.context.max);
-      const scale = scaleOf(newest);
+      const scale = scaleOf(newest, pre);
       scales.push(scale);
       rows.push(scaledAll(newest, scale, pre));
       await before.pass();

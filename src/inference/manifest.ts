@@ -4,7 +4,7 @@
 // is checked by parity.ts.
 
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Static, Type } from '@sinclair/typebox';
@@ -80,7 +80,11 @@ export const ManifestSchema = Type.Object({
     }),
   }),
   scaling: Type.Object({
-    pre: Type.Union([Type.Literal('meanstd-asinh-f64'), Type.Literal('affine-f64')]),
+    pre: Type.Union([
+      Type.Literal('median-asinh-f64'),
+      Type.Literal('meanstd-asinh-f64'),
+      Type.Literal('affine-f64'),
+    ]),
   }),
   batch: Type.Object({
     max: Type.Integer({ minimum: 1, maximum: 1024 }),
@@ -127,7 +131,9 @@ export function shippedModel(name: string): string {
  * with what does not fit.
  */
 export function loadModel(model: string): Model {
-  const named = /^[a-z0-9-]+$/.test(model) ? shippedModel(model) : resolve(model);
+  const isName = /^[a-z0-9-]+$/.test(model);
+  const named = isName ? shippedModel(model) : resolve(model);
+  if (isName && !existsSync(named)) throw unknown(model);
   const path = named.endsWith('.onnx') ? `${named.slice(0, -'.onnx'.length)}.json` : named;
   const manifest = readManifest(path);
   const folder = dirname(path);
@@ -226,4 +232,12 @@ function read(path: string, bytesMax: number): Uint8Array {
 
 export function invalid(path: string, why: string, cause?: unknown): OperatingError {
   return new OperatingError('model_invalid', `Cannot use the model of ${path}: ${why}`, cause);
+}
+
+function unknown(name: string): OperatingError {
+  const shipped = readdirSync(dirname(shippedModel(name)))
+    .filter((file) => file.endsWith('.onnx'))
+    .map((file) => file.slice(0, -'.onnx'.length));
+  const text = `There is no model ${name}: ${shipped.join(' and ')} is shipped, of another one give the path of its manifest or ONNX file`;
+  return new OperatingError('model_invalid', text);
 }

@@ -6,7 +6,7 @@
 //   seasonal-naive      the value one season ago, and how far values are from theirs; the season is the strongest echo
 
 import type { Forecast, Forecaster } from './forecaster.js';
-import { scaleOf } from './scaling.js';
+import { meanAndDeviation } from './scaling.js';
 
 export const ONE_LINERS = ['zscore', 'squared-difference', 'seasonal-naive'] as const;
 export type OneLiner = (typeof ONE_LINERS)[number];
@@ -41,7 +41,7 @@ type Rule = (context: Float64Array) => (step: number) => readonly [middle: numbe
 
 const RULES: Readonly<Record<OneLiner, Rule>> = {
   zscore: (context) => {
-    const { mean, sd } = scaleOf(context);
+    const { mean, sd } = meanAndDeviation(context);
     return () => [mean, sd];
   },
   'squared-difference': (context) => {
@@ -52,7 +52,7 @@ const RULES: Readonly<Record<OneLiner, Rule>> = {
   'seasonal-naive': (context) => {
     const season = seasonOf(context);
     const sd = rootMeanSquare(context, season);
-    const { mean } = scaleOf(context);
+    const { mean } = meanAndDeviation(context);
     return (step) => {
       const value = context[context.length - season + (step % season)] ?? mean;
       return [Number.isNaN(value) ? mean : value, sd];
@@ -106,7 +106,7 @@ function rootMeanSquare(values: Float64Array, lag: number): number {
 
 /** The lag, at most half of the context, at which values resemble those before them most; 1 when none does. */
 function seasonOf(context: Float64Array): number {
-  const { mean, sd } = scaleOf(context);
+  const { mean, sd } = meanAndDeviation(context);
   const z = context.map((value) => (Number.isNaN(value) ? 0 : (value - mean) / sd));
   let season = 1;
   let strongest = ECHO_MIN;

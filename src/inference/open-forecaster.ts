@@ -35,7 +35,9 @@ export async function openForecaster(
     return new ModelForecaster(model, await openRuntime(model, choice, around));
   } catch (error) {
     if (!(error instanceof OperatingError && error.code === 'model_invalid')) throw error;
-    return refusing(choice.model, error.message);
+    const reason = error.message;
+    around.logger.warn({ reason }, 'The deep check answers unchecked');
+    return refusing(choice.model, reason);
   }
 }
 

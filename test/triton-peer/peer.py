@@ -41,7 +41,7 @@ def main(address):
         "live": client.is_server_live(),
         "ready": client.is_server_ready(),
         "modelReady": client.is_model_ready("nano"),
-        "versionReady": client.is_model_ready("nano", "1.0.0"),
+        "versionReady": client.is_model_ready("nano", "2.0.0"),
         "server": client.get_server_metadata(),
         "model": client.get_model_metadata("nano"),
         "refused": [refusal(client, "context", [1, 512]), refusal(client, "context", [1, 500])],
