@@ -185,7 +185,10 @@ function outerFault(schema: TSchema, value: unknown, path: string): Fault[] {
   const byDefault = schema['default'] as unknown;
   const example =
     typeof byDefault === 'string' && byDefault !== '' ? ` (for example ${byDefault})` : '';
-  const message = `${error.message.toLowerCase()}${example}, found ${describe(value)}`;
+  // A pattern alone tells nobody what to write.
+  const isPattern = (schema['items'] ?? schema)['pattern'] !== undefined;
+  const meaning = isPattern && example === '' ? ` (${schema['description']})` : example;
+  const message = `${error.message.toLowerCase()}${meaning}, found ${describe(value)}`;
   return [{ path, message }];
 }
 

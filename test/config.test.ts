@@ -179,6 +179,11 @@ test('a noise rule has defaults of its own, and what it cannot mean is refused w
   expect(fault(file(`detection: { rules: [${many}] }\n`))).toMatch(/64/);
 });
 
+test('what does not fit a pattern is told what belongs there', () => {
+  expect(fault(file('redis: { address: x }\n'))).toContain('HOST:PORT of a Redis');
+  expect(fault(file('redis: { sentinels: [x] }\n'))).toContain('HOST:PORT of the Sentinels');
+});
+
 test('selectors on the command line are separated by commas that are not their own', () => {
   const keep = (text: string) => loadSettings({ flags: { 'ingest-keep': text } }).ingest.keep;
   expect(keep('up')).toEqual(['up']);

@@ -242,6 +242,25 @@ test('the highest anomalies are numbered, all are marked, each says when, how mu
   expect(svgDocument({ title: 'x', series: [series], hiddenCount: 0 })).toContain('and 22 more');
 });
 
+test('what is drawn is styled, and nothing around it: a stroke would be inherited by all of a chart', () => {
+  const series = [seriesOf([1, 2, Number.NaN, 3, Number.NaN, 1]), seriesOf([3, 2, 1])];
+  for (const shown of [series.slice(0, 1), series]) {
+    const page = htmlPage({ title: 'x', series: shown, hiddenCount: 0 });
+    const css = /<style>([^<]*)<\/style>/.exec(page)?.[1] ?? '';
+    const stroked = [...css.matchAll(/([^{}]*)\{[^{}]*stroke[:-][^{}]*\}/g)].flatMap(([, names]) =>
+      [...(names ?? '').matchAll(/\.([a-z]+)/g)].map(([, name]) => name as string),
+    );
+    expect(stroked).toContain('lone');
+    const around = [
+      ...page.matchAll(/<(html|body|main|header|figure|svg|ul|li)[^>]* class="([^"]*)"/g),
+    ];
+    expect(around.length).toBeGreaterThan(2);
+    for (const [, , names = ''] of around) {
+      for (const name of names.split(' ')) expect(stroked).not.toContain(name);
+    }
+  }
+});
+
 test('the page asks for nothing: no script, no address, and a policy that forbids both', () => {
   const series = [seriesOf([1, 2, 3]), seriesOf([3, 2, 1])];
   const page = htmlPage({ title: 'two', series, hiddenCount: 0 });

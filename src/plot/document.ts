@@ -107,7 +107,7 @@ export function htmlPage({ title, series, hiddenCount }: PlotDocument): string {
     // The hatch is defined here: within a chart that is not shown it could not be used by the other.
     `</head><body><svg class="definitions" aria-hidden="true" width="0" height="0">${CHART_DEFS}</svg>` +
     `<header><h1>${name}</h1><p class="faint">${escapeMarkup(summaryText(series, hiddenCount))}</p>` +
-    `${pageLegend()}</header><main${series.length === 1 ? ' class="lone"' : ''}>` +
+    `${pageLegend()}</header><main${series.length === 1 ? ' class="single"' : ''}>` +
     `${series.map((one) => figure(one, wide)).join('\n')}</main></body></html>\n`
   );
 }
@@ -194,7 +194,7 @@ const LAYOUT_CSS = [
   '.legend{list-style:none;display:flex;flex-wrap:wrap;gap:2px 18px;margin:8px 0 12px;padding:0;font-size:.85rem}',
   '.legend svg{vertical-align:-2px}.definitions{position:absolute}',
   'main{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,540px),1fr));gap:20px 24px;padding-bottom:32px}',
-  'main.lone{display:block}figure{margin:0;min-width:0}.wide,.narrow{display:block;width:100%;height:auto}',
+  'main.single{display:block}figure{margin:0;min-width:0}.wide,.narrow{display:block;width:100%;height:auto}',
   '.narrow{display:none}@media(max-width:520px){.wide{display:none}.narrow{display:block}}',
   'details{font-size:.85rem}summary{cursor:pointer}.scroll{overflow-x:auto}',
   'table{border-collapse:collapse}td,th{border-bottom:1px solid;padding:3px 10px 3px 0;text-align:left;white-space:nowrap}',
