@@ -63,10 +63,15 @@ test('what the scorer of a process flags has a verdict, and readiness knows the 
 test('a model that cannot be used is said at once, and the process does all else', async () => {
   const folder = temporaryDirectory('model');
   await cp(join(projectRoot(), 'models'), folder, { recursive: true });
+  const { size } = statSync(join(folder, 'nano.onnx'));
+  const fault = `nano.onnx has 1000 bytes, not ${size}`;
   truncateSync(join(folder, 'nano.onnx'), 1_000);
   const args = ['--deep-check-model', join(folder, 'nano.json')];
   const treeline = await startTreeline({ args });
-  expect(await treeline.text('/-/ready')).toContain('nano.onnx has 1000 bytes, not 1');
+  expect(await treeline.text('/-/ready')).toContain(fault);
+  const words = treeline.program.stderr() + treeline.program.stdout();
+  expect(words).toMatch(/WARN The deep check answers unchecked/);
+  expect(words).toContain(fault);
   await disturb(treeline);
   await verdictCount(treeline);
   const labels = { outcome: 'unchecked' };

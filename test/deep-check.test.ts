@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { Phase } from '../src/gen/candidate_pb.js';
 import { Direction, Judgement } from '../src/gen/verdict_pb.js';
+import { loadModel } from '../src/inference/manifest.js';
 import { ONE_LINERS } from '../src/inference/one-liners.js';
 import { openForecaster } from '../src/inference/open-forecaster.js';
 import { quiet } from './api-site.js';
@@ -219,8 +220,12 @@ test('without a model that can be used every verdict says why', async () => {
   truncateSync(join(folder, 'nano.onnx'), 1_000_000);
   const around = { logger: quiet, clock: Date.now };
   const model = join(folder, 'nano.onnx');
+  const bytes = loadModel('nano').bytes.length;
   for (const [choice, want] of [
-    [{ model, runtime: 'native' as const, remote: '' }, 'nano.onnx has 1000000 bytes, not 1'],
+    [
+      { model, runtime: 'native' as const, remote: '' },
+      `nano.onnx has 1000000 bytes, not ${bytes}`,
+    ],
     [{ model: 'nano', runtime: 'none' as const, remote: '' }, 'deepCheck.runtime is none'],
     [{ model: 'nano', runtime: 'auto' as const, remote: 'http://127.0.0.1:9' }, 'ECONNREFUSED'],
   ] as const) {

@@ -34,7 +34,7 @@ test('the shipped model is found by its name, its manifest and its file', () => 
 });
 
 test('a model that is not what its manifest says is refused with one sentence', () => {
-  const refused = (change: (manifest: Json) => void, want: string | RegExp, name = 'nano.json') => {
+  const refused = (change: (manifest: Json) => void, want: string, name = 'nano.json') => {
     const path = join(changed(change), name);
     expect(() => loadModel(path)).toThrow(want);
     expect(() => loadModel(path)).toThrow(/^Cannot use the model of [^\n]+$/);
@@ -45,7 +45,7 @@ test('a model that is not what its manifest says is refused with one sentence', 
   refused((m) => Object.assign(part(m, 'file'), { sha256: 'f'.repeat(64) }), 'has the SHA-256');
   refused(
     (m) => Object.assign(part(m, 'file'), { bytes: 5 }),
-    / nano.onnx has 1\d{6} bytes, not 5$/,
+    `nano.onnx has ${loadModel('nano').bytes.length} bytes, not 5`,
   );
   refused((m) => Object.assign(part(m, 'file'), { path: '../nano.onnx' }), '/file/path');
   refused((m) => Object.assign(part(m, 'file'), { path: 'gone.onnx' }), 'no such file');
@@ -212,7 +212,7 @@ test('scaling there and back is exact enough at every height', () => {
     expect(scale()).toEqual({ middle: 0, size: 0 });
     // Of a constant only that constant is expected, whatever a model makes of it.
     expect([...scaledAll(Float64Array.of(4, 4), scale(4, 4), scaling)]).toEqual([0, 0]);
-    expect(unscaled(0.3, scale(4, 4), scaling)).toBe(4);
+    for (const z of [0.3, -1e4]) expect(unscaled(z, scale(4, 4), scaling)).toBe(4);
   }
   const far = Float64Array.of(1e300, -1e300, Number.NaN);
   expect(scaleOf(far, 'meanstd-asinh-f64')).toEqual({ middle: 0, size: 1e300 });

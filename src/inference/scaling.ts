@@ -91,5 +91,7 @@ export function scaledAll(
 }
 
 export function unscaled(z: number, { middle, size }: Scale, scaling: Scaling): number {
+  // Whatever the model answers: 0 times infinity is no number.
+  if (size === 0) return middle;
   return middle + size * (scaling === 'affine-f64' ? z : Math.sinh(z));
 }
