@@ -6,9 +6,8 @@ which nothing was observed are not attended to, so a graph for a shorter context
 """
 
 import copy
-import tempfile
 
-from exporting import CONTEXT_MAX, HORIZON, HORIZON_MAX, NEEDS, arguments, export, name_of, reason
+from exporting import CONTEXT_MAX, HORIZON, HORIZON_MAX, NEEDS, arguments, chosen, export, reason
 
 try:
     import torch
@@ -131,13 +130,7 @@ def checked(weights, config, context):
 
 def main():
     asked = arguments("Chronos-Bolt as ONNX, with a manifest.")
-    if asked.weights == "random":
-        # Through a folder, so that a random one takes the way of a real one.
-        with tempfile.TemporaryDirectory() as folder:
-            small().save_pretrained(folder)
-            model, name = loaded(folder), "chronos-bolt-random"
-    else:
-        model, name = loaded(asked.weights), name_of(asked.weights)
+    model, name = chosen(asked, small, loaded, "chronos-bolt")
     config = model.chronos_config
     checked(asked.weights, config, asked.context)
     untouched = copy.deepcopy(model)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import re
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -81,6 +82,16 @@ def name_of(weights):
     if name == "":
         raise SystemExit(f"{weights}: its last part names no model; rename the folder")
     return name
+
+
+def chosen(asked, small, loaded, name):
+    """The model that the command line asks for, and its name. `small` makes a random one; `loaded` reads a folder or a hub."""
+    if asked.weights != "random":
+        return loaded(asked.weights), name_of(asked.weights)
+    # Through a folder, so that a random one takes the way of a real one.
+    with tempfile.TemporaryDirectory() as folder:
+        small().save_pretrained(folder)
+        return loaded(folder), f"{name}-random"
 
 
 def windows(length):

@@ -7,9 +7,8 @@ last value (the newest patch counts as observed whatever the mask says), and pos
 """
 
 import copy
-import tempfile
 
-from exporting import HORIZON, NEEDS, arguments, export, name_of, reason
+from exporting import HORIZON, NEEDS, arguments, chosen, export, reason
 
 try:
     import numpy as np
@@ -91,13 +90,7 @@ def loaded(weights):
 
 def main():
     asked = arguments("Toto 2.0 as ONNX, with a manifest.")
-    if asked.weights == "random":
-        # Through a folder, so that a random one takes the way of a real one.
-        with tempfile.TemporaryDirectory() as folder:
-            small().save_pretrained(folder)
-            model, name = loaded(folder), "toto-2.0-random"
-    else:
-        model, name = loaded(asked.weights), name_of(asked.weights)
+    model, name = chosen(asked, small, loaded, "toto-2.0")
     size, levels = model.config.patch_size, list(model.output_head.knots)
     if asked.context % size != 0:
         raise SystemExit(f"--context is {asked.context}: {asked.weights} takes multiples of {size}")
